@@ -1,0 +1,24 @@
+"""Who says whether an image still shows its label: never the classifier under test."""
+
+from abc import ABC, abstractmethod
+from typing import final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from defuse.types import Pixels
+
+
+class Judge(ABC):
+    """Probabilities of the classes from something other than the classifier under test."""
+
+    @abstractmethod
+    def _probabilities(self, pixels: Pixels) -> Float[Tensor, "n k"]:
+        """Return one row of class probabilities per image."""
+
+    @final
+    @torch.inference_mode()
+    def probabilities(self, pixels: Pixels, batch: int = 1024) -> Float[Tensor, "n k"]:
+        """Return class probabilities of images in [0, 1], computed batch by batch, rows summing to 1."""
+        return torch.cat([self._probabilities(part) for part in torch.split(pixels, batch)])

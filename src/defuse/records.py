@@ -1,0 +1,371 @@
+"""The frozen records that stages exchange. A stage reads records and returns records; it never calls another stage."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64, UInt8
+from scipy.stats import binomtest
+
+from defuse.types import ByteImages, Labels, Mask
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """Labelled images of one split.
+
+    Attributes:
+        images: 8-bit, (n, h, w, c) with c = 1 or 3.
+        labels: class index of each image, (n,).
+        class_names: one name per class index.
+        rows: row of each image in its source, (n,), so that an image keeps its number through every split.
+    """
+
+    images: ByteImages
+    labels: Labels
+    class_names: tuple[str, ...]
+    rows: Labels
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, index: Labels | Mask) -> "LabelledImages":
+        """Return the images at ``index`` (integers or a mask), in that order."""
+        return LabelledImages(self.images[index], self.labels[index], self.class_names, self.rows[index])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width, channels."""
+        height, width, channels = self.images.shape[1:]
+        return height, width, channels
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What a run may look at: ``reference`` to search with, ``validation`` to choose with, ``test`` to score."""
+
+    reference: LabelledImages
+    validation: LabelledImages
+    test: LabelledImages
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class index, the same in every split."""
+        return self.reference.class_names
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A share of trials with its 95 % Wilson interval."""
+
+    successes: int
+    trials: int
+
+    @property
+    def value(self) -> float:
+        """The share itself, in [0, 1]; NaN when nothing was tried."""
+        return self.successes / self.trials if self.trials else float("nan")
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Lower and upper 95 % Wilson bound; (0, 1) when nothing was tried."""
+        if not self.trials:
+            return 0.0, 1.0
+        bounds = binomtest(self.successes, self.trials).proportion_ci(method="wilson")
+        return float(bounds.low), float(bounds.high)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        return f"{100 * self.value:.1f} % ({100 * low:.1f} to {100 * high:.1f})" if self.trials else "nothing tried"
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Candidates that passed every gate, one row each.
+
+    Attributes:
+        seed: row (in the source) of the reference image that the candidate started from, (n,).
+        label: the class that the candidate was drawn for, (n,).
+        predicted: the classifier's answer on the decoded 8-bit image, (n,).
+        proposal: name of the proposal that drew it, (n,).
+        z: latent code, (n, latent).
+        scores: one array (n,) per gate: its score, higher is surer; always holds ``misclassified``.
+    """
+
+    seed: Labels
+    label: Labels
+    predicted: Labels
+    proposal: tuple[str, ...]
+    z: Float32[np.ndarray, "n latent"]
+    scores: Mapping[str, Float32[np.ndarray, " n"]]
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+
+@dataclass(frozen=True)
+class ProposalCount:
+    """What became of the candidates of one proposal."""
+
+    proposal: str
+    candidates: int
+    flips: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Search:
+    """What identify did: counts per proposal and how many candidates each gate let through.
+
+    ``gates`` holds (name, tested, passed) in the order of testing; a gate sees only what earlier gates passed.
+    """
+
+    counts: tuple[ProposalCount, ...]
+    gates: tuple[tuple[str, int, int], ...]
+    seconds: float
+
+    @property
+    def candidates(self) -> int:
+        """How many images were decoded and classified."""
+        return sum(count.candidates for count in self.counts)
+
+    @property
+    def flips(self) -> int:
+        """How many candidates were predicted as another class than the one they were drawn for."""
+        return sum(count.flips for count in self.counts)
+
+    @property
+    def kept(self) -> int:
+        """How many flips passed every gate."""
+        return sum(count.kept for count in self.counts)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What fresh samples of a region show; neither fitting nor selection has seen them.
+
+    Attributes:
+        keep: share of the samples that the judges accept as still showing the region's label.
+        failure: share of the kept samples that the classifier gets wrong.
+        answers: (class index, count) of the classifier's answers on the kept samples, most frequent first.
+        p_value: exact binomial test of failure rate > rho.
+        q_value: Benjamini-Hochberg over every candidate region that was fitted.
+    """
+
+    keep: Rate
+    failure: Rate
+    answers: tuple[tuple[int, int], ...]
+    p_value: float
+    q_value: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """A misclassification region: one Gaussian of the latent space, read by the model as the wrong class.
+
+    Attributes:
+        name: short, stable within a run: ``r001`` is the first in rank.
+        label: the class that its images show, as proposed before anybody labelled it.
+        predicted: the model's most frequent wrong answer on the region's members.
+        mean: (latent,).
+        covariance: (latent, latent).
+        weight: share of its mixture's mass.
+        support: how many failures were assigned to it.
+        evidence: rates on fresh samples.
+    """
+
+    name: str
+    label: int
+    predicted: int
+    mean: Float[np.ndarray, " latent"]
+    covariance: Float[np.ndarray, "latent latent"]
+    weight: float
+    support: int
+    evidence: Evidence
+
+
+class Purpose(StrEnum):
+    """What a region's samples may be used for; the sets are drawn with different seeds."""
+
+    EVIDENCE = "evidence"
+    SHOW = "show"
+    REPAIR = "repair"
+    SELECT = "select"
+    FINAL = "final"
+
+
+@dataclass(frozen=True)
+class RegionSamples:
+    """Fresh 8-bit samples of one region, drawn for one purpose.
+
+    Attributes:
+        images: (n, h, w, c).
+        z: the latent codes they were decoded from, (n, latent).
+        predicted: the classifier's answers before any repair, (n,).
+        kept: whether the judges accept that the image shows the region's label, (n,).
+    """
+
+    region: str
+    purpose: Purpose
+    images: ByteImages
+    z: Float32[np.ndarray, "n latent"]
+    predicted: Labels
+    kept: Mask
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Everything distill found: reported regions in rank order, their samples, and how many candidates fell."""
+
+    reported: tuple[Region, ...]
+    samples: Mapping[tuple[str, Purpose], RegionSamples]
+    fitted: int
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """Why candidate regions were not reported: reason -> count."""
+
+
+class Answer(StrEnum):
+    """The three things that an annotator can say of a region."""
+
+    CLASS = "class"
+    NO_CLEAR_CLASS = "no clear class"
+    NOT_AN_ERROR = "not an error"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one annotator said of one region.
+
+    Attributes:
+        label: the class index; set exactly when ``answer`` is ``Answer.CLASS``.
+        machine: True when judges said it, not a person.
+        time: ISO 8601, UTC.
+    """
+
+    region: str
+    annotator: str
+    answer: Answer
+    label: int | None
+    machine: bool
+    time: str
+
+    def __post_init__(self) -> None:
+        if (self.label is not None) != (self.answer is Answer.CLASS):
+            raise ValueError(f"verdict on {self.region}: a label goes with the answer 'class' and with no other")
+
+
+@dataclass(frozen=True)
+class RegionLabel:
+    """The majority's decision on one region.
+
+    Attributes:
+        label: the class to repair towards; None when the region is thrown out.
+        reason: why it was thrown out, or "majority".
+        votes: (what was said, count), most frequent first.
+        machine: True when no person was among the voters.
+    """
+
+    region: str
+    label: int | None
+    reason: str
+    votes: tuple[tuple[str, int], ...]
+    machine: bool
+
+
+@dataclass(frozen=True)
+class RegionScore:
+    """A classifier's failure rate on the final samples of one region."""
+
+    region: str
+    failure: Rate
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One classifier's figures: on real validation and test images, and on regions' final samples."""
+
+    validation: Rate
+    test: Rate
+    regions: tuple[RegionScore, ...]
+
+    @property
+    def failure(self) -> Rate:
+        """The failure rate pooled over all regions."""
+        return Rate(
+            sum(score.failure.successes for score in self.regions), sum(score.failure.trials for score in self.regions)
+        )
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One lambda of the grid, measured on what selection may see: validation images and ``select`` samples."""
+
+    weight: float
+    validation: Rate
+    region: Rate
+    allowed: bool
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What correct did. The repaired weights themselves lie beside this record as safetensors.
+
+    Attributes:
+        chosen: the lambda that was chosen; None when no lambda met the cap and the old weights were returned.
+        steps: optimiser steps of every fine-tuning, the control's too.
+        control: the same steps on reference data alone.
+        negative_flips: share of test images that the old model got right and the new one gets wrong.
+    """
+
+    chosen: float | None
+    steps: int
+    sweep: tuple[SweepPoint, ...]
+    before: Scores
+    after: Scores
+    control: Scores
+    negative_flips: Rate
+
+
+@dataclass(frozen=True)
+class SuiteCase:
+    """One region's entry in a regression suite: a later model fails it above ``max_failure_rate``."""
+
+    region: str
+    label: int
+    predicted_before: int
+    images: UInt8[np.ndarray, "n h w c"]
+    max_failure_rate: float
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Stored images, labels and thresholds that any later model must pass."""
+
+    class_names: tuple[str, ...]
+    cases: tuple[SuiteCase, ...]
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """How one model did on one case of a suite."""
+
+    region: str
+    failure: Rate
+    max_failure_rate: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the failure rate is at most the threshold."""
+        return self.failure.value <= self.max_failure_rate
+
+
+@dataclass(frozen=True)
+class NearestImages:
+    """The real images nearest to a region's mean, for a person to compare with."""
+
+    region: str
+    rows: Int64[np.ndarray, " m"]
