@@ -8,7 +8,8 @@ from defuse.types import ByteImages, Pixels
 
 def to_pixels(images: ByteImages, device: torch.device | str = "cpu") -> Pixels:
     """Turn 8-bit images (n, h, w, c) into float32 tensors (n, c, h, w) in [0, 1]."""
-    tensor = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    # torch warns of arrays that cannot be written, such as memory maps; those alone are copied.
+    tensor = torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device)
     return tensor.permute(0, 3, 1, 2).to(torch.float32).div_(255.0).contiguous()
 
 

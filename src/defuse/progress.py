@@ -1,8 +1,9 @@
 """How long steps tell the outside how far they are, without knowing whether anyone watches."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Called often by anything that may last over two seconds."""
 

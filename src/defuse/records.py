@@ -302,7 +302,14 @@ class Scores:
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """One lambda of the grid, measured on what selection may see: validation images and ``select`` samples."""
+    """One lambda of the grid, measured on what selection may see: validation images and ``select`` samples.
+
+    Attributes:
+        weight: lambda.
+        validation: accuracy on validation images; nothing tried when the fine-tuning diverged.
+        region: failure rate on the ``select`` samples of all repaired regions; nothing tried when it diverged.
+        allowed: whether it holds the cap on accuracy loss.
+    """
 
     weight: float
     validation: Rate
@@ -365,7 +372,7 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class NearestImages:
-    """The real images nearest to a region's mean, for a person to compare with."""
+    """The real images nearest to a region's mean: their positions in the reference images, nearest first, (m,)."""
 
     region: str
     rows: Int64[np.ndarray, " m"]

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,11 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(handle.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder itself may be what is wrong
+            temporary.unlink(missing_ok=True)
         raise RunError(
-            f"{path}: cannot be written ({error.strerror or error}); free some space and run again"
+            f"{path}: cannot be written ({error.strerror or error}); see to the disk's free space and the folder's "
+            "permissions, then run again"
         ) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -86,6 +88,16 @@ class RunDir:
         return self.root / "generator"
 
     @property
+    def generator_checkpoint(self) -> Path:
+        """Where the generator's training can go on from."""
+        return self.generator / "checkpoint.safetensors"
+
+    @property
+    def generator_history(self) -> Path:
+        """How the training went; its presence says that the generator is complete."""
+        return self.generator / "history.json"
+
+    @property
     def judges(self) -> Path:
         """Folder of the judges' weights and their description."""
         return self.root / "judges"
@@ -103,6 +115,11 @@ class RunDir:
     def regions(self) -> Path:
         """Folder of regions: ``regions.json``, ``regions.safetensors``, ``samples.safetensors``."""
         return self.root / "regions"
+
+    @property
+    def regions_done(self) -> Path:
+        """The file of that folder that is written last."""
+        return self.regions / "regions.json"
 
     @property
     def verdicts(self) -> Path:
@@ -149,7 +166,7 @@ class RunDir:
         """Hold the folder for one process; the lock goes with the process, however that ends.
 
         Raises:
-            RunError: another process works in this folder, or it cannot be made.
+            RunError: another process works in this folder, or it cannot be made or locked.
         """
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -159,8 +176,10 @@ class RunDir:
         with handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise RunError(f"{self.root}: another run is at work here; wait for it or use --out") from None
+            except OSError as error:
+                raise RunError(f"{self.root}: cannot be locked ({error.strerror}); use a folder on a local disk") from None
             yield
 
     def free_bytes(self) -> int:

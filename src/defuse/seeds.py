@@ -7,8 +7,12 @@ import torch
 
 
 def derive(seed: int, *path: str | int) -> int:
-    """Return a 63-bit seed that depends on ``seed`` and every part of ``path``, and on nothing else."""
-    text = "/".join([str(seed), *(f"{type(part).__name__}:{part}" for part in path)])
+    """Return a 63-bit seed that depends on ``seed`` and every part of ``path``, and on nothing else.
+
+    Different paths give different texts: a slash inside a part is doubled, and 1 is not "1".
+    """
+    parts = (f"{type(part).__name__}:{part}".replace("/", "//") for part in path)
+    text = "/".join([str(seed), *parts])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import torch
 from jaxtyping import Float32
+from torch import Tensor
 
 from defuse.errors import ClassifierError
 from defuse.pixels import to_pixels
@@ -30,8 +31,8 @@ class Classifier(ABC):
         """Whether its weights can be changed; if not, it can be diagnosed but not repaired."""
 
     @abstractmethod
-    def _forward(self, pixels: Pixels) -> Logits:
-        """Return raw logits; may be differentiable."""
+    def _forward(self, pixels: Pixels) -> Tensor:
+        """Return raw logits, unchecked, on the images' device; may be differentiable."""
 
     def logits(self, pixels: Pixels) -> Logits:
         """Classify images.

@@ -1,1 +1,23 @@
-"""."""
+"""Distill: from single failures to regions of the latent space, with evidence on fresh samples."""
+
+from defuse.distill.distill import Distill
+from defuse.distill.mixture import DirichletMixture, FittedMixture
+from defuse.distill.nearest import nearest_images
+from defuse.distill.sampling import Draw, Keeps, RegionSampler
+from defuse.distill.statistics import adjust, failure_p_value, gather_evidence
+from defuse.distill.storage import load_regions, save_regions
+
+__all__ = [
+    "DirichletMixture",
+    "Distill",
+    "Draw",
+    "FittedMixture",
+    "Keeps",
+    "RegionSampler",
+    "adjust",
+    "failure_p_value",
+    "gather_evidence",
+    "load_regions",
+    "nearest_images",
+    "save_regions",
+]

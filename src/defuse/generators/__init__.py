@@ -1,1 +1,24 @@
-"""."""
+"""Generators: latent spaces of natural-looking images, learned by variational autoencoders."""
+
+from defuse.generators.base import Generator, Posterior
+from defuse.generators.conv import ConvVAE
+from defuse.generators.quality import ReconstructionQuality, reconstruct, reconstruction_accuracy, require
+from defuse.generators.storage import load_generator, save_generator
+from defuse.generators.training import Epoch, History
+from defuse.generators.vae import VAE, TrainedVAE
+
+__all__ = [
+    "VAE",
+    "ConvVAE",
+    "Epoch",
+    "Generator",
+    "History",
+    "Posterior",
+    "ReconstructionQuality",
+    "TrainedVAE",
+    "load_generator",
+    "reconstruct",
+    "reconstruction_accuracy",
+    "require",
+    "save_generator",
+]

@@ -1,1 +1,18 @@
-"""."""
+"""Identify: the search for failures."""
+
+from defuse.identify.driver import Identified, Identify
+from defuse.identify.proposals import BetaNoise, Draw, PosteriorNoise, Proposal, StyleTransfer
+from defuse.identify.seeds import Reconstructs, Seeds, encode_seeds
+
+__all__ = [
+    "BetaNoise",
+    "Draw",
+    "Identified",
+    "Identify",
+    "PosteriorNoise",
+    "Proposal",
+    "Reconstructs",
+    "Seeds",
+    "StyleTransfer",
+    "encode_seeds",
+]

@@ -20,5 +20,8 @@ class Judge(ABC):
     @final
     @torch.inference_mode()
     def probabilities(self, pixels: Pixels, batch: int = 1024) -> Float[Tensor, "n k"]:
-        """Return class probabilities of images in [0, 1], computed batch by batch, rows summing to 1."""
+        """Return class probabilities of images in [0, 1], computed batch by batch, (n, classes).
+
+        A row sums to at most 1; what is missing is the probability of "cannot tell".
+        """
         return torch.cat([self._probabilities(part) for part in torch.split(pixels, batch)])

@@ -1,0 +1,5 @@
+"""``python -m defuse.cli``."""
+
+from defuse.cli import main
+
+main()

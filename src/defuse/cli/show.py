@@ -1,0 +1,139 @@
+"""What commands print: plain lines that fit 80 columns."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from defuse.pipeline import Run
+from defuse.plan import Plan
+from defuse.records import CaseResult, Suite
+from defuse.results import Results
+from defuse.summary import RegionSummary, Share, Summary
+
+SHOWN_REGIONS = 10
+"""How many regions the closing words name."""
+
+
+def percent(share: Share) -> str:
+    """Return a share as text."""
+    return "-" if share.value is None else f"{100 * share.value:.1f} %"
+
+
+def plan_lines(planned: Plan, folder: Path) -> list[str]:
+    """Say what a run would do."""
+    stages = [f"  {stage.stage:<11}{_duration(stage.seconds):>9}  {stage.work}" for stage in planned.stages]
+    return [
+        f"Plan for {folder} (nothing was written there):",
+        *stages,
+        f"  {'all':<11}{_duration(planned.seconds):>9}",
+        f"Disk: about {planned.disk_bytes / 1e6:.0f} MB of {planned.free_bytes / 1e9:.1f} GB free.",
+    ]
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"  # noqa: PLR2004 -- two minutes
+
+
+def closing_lines(results: Results) -> list[str]:
+    """Say what a run found and did, and where to look."""
+    summary = results.summary
+    lines = [_verdict(summary), *(_region_line(region) for region in summary.regions[:SHOWN_REGIONS])]
+    if len(summary.regions) > SHOWN_REGIONS:
+        lines.append(f"  ... and {len(summary.regions) - SHOWN_REGIONS} more, in the report")
+    lines += _repair_lines(summary)
+    return [*lines, f"Report: {results.report}"]
+
+
+def _verdict(summary: Summary) -> str:
+    search = summary.search
+    if not summary.regions:
+        return f"No bug found at this budget: {search.candidates} candidates, {search.flips} flips, {search.kept} kept."
+    count = len(summary.regions)
+    return (
+        f"{count} misclassification region{'s' if count > 1 else ''} from {search.candidates} candidates "
+        f"({search.kept} failures kept)."
+    )
+
+
+def _region_line(region: RegionSummary) -> str:
+    fails = f"fails on {percent(region.failure_rate)}"
+    return f"  {region.name}  {region.label} read as {region.predicted}: {fails}, support {region.support}"
+
+
+def _repair_lines(summary: Summary) -> list[str]:
+    repair = summary.repair
+    if repair is None:
+        return [f"Repair: {summary.repair_outcome}."]
+    rows = [("before", repair.before), ("control", repair.control), ("after", repair.after)]
+    return [
+        f"Repair: {summary.repair_outcome}.",
+        "            region failures  test accuracy",
+        *(
+            f"  {name:<10}{percent(scores.region_failure_rate):>15}{100 * (scores.test_accuracy.value or 0.0):>13.2f} %"
+            for name, scores in rows
+        ),
+    ]
+
+
+def stage_values(stage: str, run: Run) -> dict[str, Any]:
+    """Return what one stage did, for print and JSON."""
+    values: dict[str, Any] = {"stage": stage, "folder": str(run.folder.root)}
+    if stage == "fit":
+        values |= {
+            "held_out_bound_nats": round(run.bound, 3),
+            "reconstructions_kept": run.quality.kept.value,
+            "judges": len(run.panel.accuracy),
+        }
+    elif stage == "identify":
+        search = run.identified.search
+        values |= {"candidates": search.candidates, "flips": search.flips, "kept": search.kept}
+    elif stage == "distill":
+        regions = run.regions
+        values |= {"fitted": regions.fitted, "reported": len(regions.reported), "dropped": dict(regions.dropped)}
+    else:
+        values |= {"outcome": run.outcome, "suite_cases": len(run.suite.cases)}
+    return values
+
+
+def stage_lines(values: Mapping[str, Any]) -> list[str]:
+    """Print a stage's values, one a line."""
+    return [f"{key}: {value}" for key, value in values.items()]
+
+
+def check_lines(suite: Suite, results: Sequence[CaseResult]) -> list[str]:
+    """Show each case's failure rate beside its threshold."""
+    if not results:
+        return ["The suite has no case; nothing to check."]
+    lines = []
+    for case, result in zip(suite.cases, results, strict=True):
+        bug = f"{suite.class_names[case.label]} read as {suite.class_names[case.predicted_before]}"
+        rates = f"{100 * result.failure.value:5.1f} % of {result.failure.trials}, at most {100 * result.max_failure_rate:.1f} %"
+        lines.append(f"{'ok  ' if result.passed else 'FAIL'}  {result.region}  {rates}  {bug}")
+    failed = sum(not result.passed for result in results)
+    return [*lines, f"{failed} of {len(results)} cases failed." if failed else f"All {len(results)} cases passed."]
+
+
+def label_values(run: Run) -> list[dict[str, Any]]:
+    """Return every region's decision."""
+    names = run.splits.class_names
+    return [
+        {
+            "region": region.name,
+            "proposed": names[region.label],
+            "predicted": names[region.predicted],
+            "decision": None if label.label is None else names[label.label],
+            "reason": label.reason,
+            "machine": label.machine,
+        }
+        for region, label in zip(run.regions.reported, run.labels, strict=True)
+    ]
+
+
+def label_lines(values: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Show every region's decision and who made it."""
+    return [
+        f"{value['region']}  model says {value['predicted']}: "
+        + (f"shows {value['decision']}" if value["decision"] else f"thrown out ({value['reason']})")
+        + (" [machine]" if value["machine"] else "")
+        for value in values
+    ] or ["No region to label."]

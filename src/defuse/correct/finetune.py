@@ -1,0 +1,156 @@
+"""Fine-tuning on reference images and region samples together: one lambda, one copy of the model."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.modules.batchnorm import _NormBase
+
+from defuse.classifiers import TorchClassifier
+from defuse.correct.targets import Pool
+from defuse.pixels import to_pixels
+from defuse.progress import Progress
+from defuse.records import LabelledImages
+from defuse.seeds import derive, numpy_rng
+from defuse.types import ByteImages, Labels, LabelTensor, Logits
+
+REPORT_EVERY = 10
+"""Optimiser steps between two progress reports."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """Which images every step sees: drawn once, so that each lambda and the control take the very same steps.
+
+    Attributes:
+        reference: rows of the reference images, (steps, batch).
+        region: rows of the pooled region samples, (steps, region batch).
+    """
+
+    reference: Int64[np.ndarray, "steps batch"]
+    region: Int64[np.ndarray, "steps region_batch"]
+
+    @property
+    def steps(self) -> int:
+        """How many optimiser steps there are."""
+        return len(self.reference)
+
+
+def draw_batches(
+    reference: int, region: int, *, steps: int, batch_size: int, region_batch_size: int, seed: int
+) -> Batches:
+    """Draw the batches of a fine-tuning from ``reference`` and ``region`` many images, both at least 1."""
+    return Batches(
+        _epochs(reference, (steps, batch_size), numpy_rng(seed, "reference batches")),
+        _epochs(region, (steps, region_batch_size), numpy_rng(seed, "region batches")),
+    )
+
+
+def _epochs(count: int, shape: tuple[int, int], rng: np.random.Generator) -> Int64[np.ndarray, "steps batch"]:
+    """Fill ``shape`` with one permutation of ``count`` rows after another: every row comes equally often."""
+    size = shape[0] * shape[1]
+    rows = np.concatenate([rng.permutation(count) for _ in range(math.ceil(size / count))])
+    return rows[:size].reshape(shape).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model's logits on one batch, (n, classes), and the labels it should have given, (n,)."""
+
+    logits: Logits
+    labels: LabelTensor
+
+
+def objective(reference: Answers, region: Answers | None, weight: float) -> Float[Tensor, ""]:
+    """Return cross-entropy on reference images + ``weight`` * cross-entropy on region samples.
+
+    This is the correction loss of Slack et al. (arXiv:2102.06162); both terms are means over their batch. Without
+    ``region`` it is the control's loss.
+    """
+    loss = cross_entropy(reference.logits, reference.labels)
+    return loss if region is None else loss + weight * cross_entropy(region.logits, region.labels)
+
+
+def training_mode(module: nn.Module) -> None:
+    """Put a model in training mode, except for normalisation layers with running statistics.
+
+    Those keep using, and keep, the statistics of the real training images, while their affine weights are trained.
+    Generated samples have other statistics (smoother, fewer classes): they would shift the running ones, and the model
+    that is tested would not be the one that was tuned. Dropout stays active, as in the training that it belongs to.
+    """
+    module.train()
+    for layer in module.modules():
+        if isinstance(layer, _NormBase) and layer.track_running_stats:
+            layer.eval()
+
+
+def fine_tune(
+    classifier: TorchClassifier,
+    reference: LabelledImages,
+    samples: Pool,
+    batches: Batches,
+    *,
+    weight: float,
+    learning_rate: float,
+    seed: int,
+    progress: Progress,
+) -> TorchClassifier | None:
+    """Fine-tune a copy of the classifier with Adam, its learning rate falling to 0 along a cosine.
+
+    Parameters with ``requires_grad=False`` stay as they are. With ``weight`` 0 the region term is left out, so that the
+    region samples cannot matter: that is the control. Dropout masks depend on the seed and the step alone.
+
+    Args:
+        classifier: stays unchanged.
+        reference: real images.
+        samples: region samples with the labels to learn.
+        batches: the rows of both that each step sees.
+        weight: lambda, at least 0.
+        learning_rate: of the first step.
+        seed: of the dropout masks.
+        progress: told every few steps.
+
+    Returns:
+        The tuned copy in evaluation mode, or None when the loss became NaN or infinite.
+    """
+    module = copy.deepcopy(classifier.module)
+    tuned = classifier.with_module(module)
+    weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    device = classifier.device
+    optimizer = torch.optim.Adam(weights, lr=learning_rate)
+    training_mode(module)
+    task = f"correct: lambda {weight:g}" if weight else "correct: control"
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for step in range(batches.steps):
+            torch.manual_seed(derive(seed, "dropout", step))
+            _set_rate(optimizer, learning_rate * (1 + math.cos(math.pi * step / batches.steps)) / 2)
+            rows = batches.reference[step]
+            real = _answer(tuned, reference.images[rows], reference.labels[rows], device)
+            rows = batches.region[step]
+            fresh = _answer(tuned, samples.images[rows], samples.labels[rows], device) if weight else None
+            loss = objective(real, fresh, weight)
+            if not torch.isfinite(loss):
+                return None
+            optimizer.zero_grad()
+            torch.autograd.backward(loss)
+            optimizer.step()
+            if (step + 1) % REPORT_EVERY == 0 or step + 1 == batches.steps:
+                progress(task, step + 1, batches.steps, f"loss {loss.item():.3f}")
+    module.eval()
+    return tuned
+
+
+def _answer(classifier: TorchClassifier, images: ByteImages, labels: Labels, device: torch.device) -> Answers:
+    """Run the module in the mode it is in; ``classifier.logits`` would put it in evaluation mode."""
+    logits = classifier.module(classifier.preprocess(to_pixels(images, device))).float()
+    return Answers(logits, torch.from_numpy(labels).to(device))
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate

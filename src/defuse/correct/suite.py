@@ -1,0 +1,96 @@
+"""The regression suite: images that a model once got wrong, with a threshold that every later model must hold."""
+
+import numpy as np
+
+from defuse.classifiers.base import Classifier
+from defuse.correct.measure import failure_rate
+from defuse.correct.targets import Target, find_targets, samples_of, usable
+from defuse.errors import ClassifierError, SuiteError
+from defuse.progress import Progress, silent
+from defuse.records import CaseResult, Purpose, Rate, RegionLabel, Regions, RegionSamples, Repair, Suite, SuiteCase
+from defuse.types import Mask
+
+UNREPAIRED_MAX_FAILURE_RATE = 0.1
+"""Threshold of a case when no repaired model shows what can be reached: at most one image in ten may be misread."""
+
+
+def build_suite(
+    regions: Regions,
+    labels: tuple[RegionLabel, ...],
+    repair: Repair | None,
+    classifier: Classifier,
+    class_names: tuple[str, ...],
+    *,
+    kept_only: bool = True,
+) -> Suite:
+    """Make one case of the ``final`` samples of each region that was given a class.
+
+    A case's threshold is the upper 95 % Wilson bound of the repaired model's failure rate on the case's images: a later
+    model may be as bad as the repaired one within chance, and no worse. Without a repaired model it is
+    ``UNREPAIRED_MAX_FAILURE_RATE``. A region without a usable image makes no case.
+
+    Args:
+        regions: with their ``final`` samples, as 8-bit images.
+        labels: the majority's decisions.
+        repair: the record of the repair; None, or without a chosen lambda, when no model was repaired.
+        classifier: the repaired model; not asked when there is none.
+        class_names: of the data.
+        kept_only: as in ``Correct``.
+
+    Raises:
+        VerdictError: labels that do not fit the regions.
+        RunError: a labelled region lacks its final samples.
+    """
+    judge = classifier if repair is not None and repair.chosen is not None else None
+    cases = []
+    for target in find_targets(regions, labels, class_names):
+        samples = samples_of(regions, target.region.name, Purpose.FINAL)
+        counted = usable(samples, kept_only=kept_only)
+        if counted.any():
+            cases.append(_case(target, samples, counted, judge))
+    return Suite(class_names, tuple(cases))
+
+
+def _case(target: Target, samples: RegionSamples, counted: Mask, repaired: Classifier | None) -> SuiteCase:
+    images, answers = samples.images[counted], samples.predicted[counted]
+    wrong = answers[answers != target.label]
+    limit = UNREPAIRED_MAX_FAILURE_RATE
+    if repaired is not None:
+        limit = failure_rate(repaired, images, target.label).interval[1]
+    before = int(np.bincount(wrong).argmax()) if len(wrong) else target.region.predicted
+    return SuiteCase(target.region.name, target.label, before, images, limit)
+
+
+def check(suite: Suite, classifier: Classifier, *, progress: Progress = silent) -> tuple[CaseResult, ...]:
+    """Return how a model does on every case of a suite, in the suite's order.
+
+    Raises:
+        SuiteError: the model has other classes, or cannot read images of the suite's size.
+    """
+    if classifier.class_names != suite.class_names:
+        raise SuiteError(_other_classes(suite.class_names, classifier.class_names))
+    results = []
+    for done, case in enumerate(suite.cases, start=1):
+        results.append(CaseResult(case.region, _try(case, classifier), case.max_failure_rate))
+        progress("check", done, len(suite.cases), case.region)
+    return tuple(results)
+
+
+def _try(case: SuiteCase, classifier: Classifier) -> Rate:
+    try:
+        return failure_rate(classifier, case.images, case.label)
+    except (ClassifierError, RuntimeError, ValueError, TypeError, IndexError) as error:
+        size = " x ".join(map(str, case.images.shape[1:]))
+        raise SuiteError(
+            f"suite: case {case.region}: the classifier cannot read its images of {size} "
+            f"({' '.join(str(error).split())}); use the image size and channels that the suite was made with"
+        ) from None
+
+
+def _other_classes(suite: tuple[str, ...], classifier: tuple[str, ...]) -> str:
+    if len(suite) != len(classifier):
+        what = f"made for {len(suite)} classes, the classifier has {len(classifier)}"
+    else:
+        index = next(i for i, (a, b) in enumerate(zip(suite, classifier, strict=True)) if a != b)
+        what = f"class {index} is {suite[index]!r}, the classifier's is {classifier[index]!r}"
+    return f"suite: {what}; check a classifier of the same class list, in the same order"

@@ -1,0 +1,87 @@
+"""Dividing a source into what a run may search, choose and score with."""
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from defuse.data.reader import Source
+from defuse.errors import DataError
+from defuse.records import LabelledImages, Splits
+from defuse.seeds import numpy_rng
+from defuse.types import STRICT, Labels
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class SplitSettings:
+    """Which share of the images goes where."""
+
+    validation: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of each class's training images that is kept for choosing; unused where the source has such a split."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of each class's training images that is kept for scoring; unused where the source has a test split."""
+    limit: Annotated[int, Field(ge=1)] | None = None
+    """Most reference images to use, for quick runs; classes keep their shares. Validation and test stay whole."""
+
+
+def split(source: Source, settings: SplitSettings, *, seed: int) -> Splits:
+    """Return the splits of a run.
+
+    The source's own splits are used as they are. What is missing is cut from the training images, class by class: first
+    the test split (a source without one is tested on images that it holds as training images), then the validation
+    split. Of a class with m images, ``share * m`` go, rounded half up, but at least one, and at least one stays.
+    Images keep their order and their ``rows``. The cut is by image: frames of one object may fall on both sides.
+
+    Raises:
+        DataError: a class has too few images to be divided, or ``limit`` is below the number of classes.
+    """
+    reference, test, validation = source.train, source.test, source.validation
+    if test is None:
+        reference, test = _cut(reference, settings.test, seed, "test")
+    if validation is None:
+        reference, validation = _cut(reference, settings.validation, seed, "validation")
+    if settings.limit is not None and settings.limit < len(reference):
+        reference = _thin(reference, settings.limit, seed)
+    return Splits(reference, validation, test)
+
+
+def _cut(images: LabelledImages, share: float, seed: int, name: str) -> tuple[LabelledImages, LabelledImages]:
+    """Return (what stays, what goes)."""
+    counts = _counts(images)
+    if counts.min() < 2:  # noqa: PLR2004 - one stays, one goes
+        scarce = int(counts.argmin())
+        raise DataError(
+            f"class {scarce} ({images.class_names[scarce]}) has too few training images to cut a {name} split; "
+            "add images, or store the splits in the source"
+        )
+    half_up = 0.5 + 1e-9  # 0.145 * 100 is a little below 14.5
+    quota = np.clip(np.floor(share * counts + half_up).astype(np.int64), 1, counts - 1)
+    goes = np.zeros(len(images), dtype=bool)
+    goes[_draw(images, quota, seed, name)] = True
+    return images.take(~goes), images.take(goes)
+
+
+def _thin(images: LabelledImages, limit: int, seed: int) -> LabelledImages:
+    """Return ``limit`` images: one a class, the others shared out in proportion (largest remainder)."""
+    counts = _counts(images)
+    if limit < len(counts):
+        raise DataError(f"data.split.limit: expected at least one image a class ({len(counts)}), got {limit}")
+    shares = (limit - len(counts)) * (counts - 1) / max(1, int((counts - 1).sum()))
+    quota = np.floor(shares).astype(np.int64)
+    order = np.argsort(quota - shares, kind="stable")
+    quota[order[: limit - len(counts) - int(quota.sum())]] += 1
+    return images.take(np.sort(_draw(images, quota + 1, seed, "limit")))
+
+
+def _counts(images: LabelledImages) -> Labels:
+    return np.bincount(images.labels, minlength=len(images.class_names))
+
+
+def _draw(images: LabelledImages, quota: Labels, seed: int, name: str) -> Labels:
+    """Return the places of ``quota[k]`` images of each class k, drawn without replacement."""
+    drawn = [
+        numpy_rng(seed, "split", name, label).permutation(np.flatnonzero(images.labels == label))[:number]
+        for label, number in enumerate(quota.tolist())
+    ]
+    return np.concatenate(drawn)

@@ -1,0 +1,118 @@
+"""Candidate regions: the components of mixtures that are fitted to groups of failures."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float64
+
+from defuse.distill.mixture import DirichletMixture, FittedMixture
+from defuse.progress import Progress
+from defuse.records import Failures
+from defuse.seeds import derive
+from defuse.types import Labels, Mask
+
+FEW_IN_GROUP = "group of too few failures to fit"
+LOW_WEIGHT = "component weight below the threshold"
+LOW_SUPPORT = "component of too few failures"
+
+Key = tuple[str | int, ...]
+"""Names a group or a candidate; a candidate's random numbers depend on the run's seed and its key alone."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A component that stands to be tested; label, predicted and support as in ``Region``."""
+
+    key: Key
+    label: int
+    predicted: int
+    mean: Float64[np.ndarray, " latent"]
+    covariance: Float64[np.ndarray, "latent latent"]
+    weight: float
+    support: int
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """Every candidate; why other components fell (reason -> count); how many components had members at all."""
+
+    candidates: tuple[Candidate, ...]
+    dropped: Counter[str]
+    fitted: int
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """How failures become candidates; the attributes are those of ``Distill``."""
+
+    mixture: DirichletMixture
+    per_pair: bool
+    weight_threshold: float
+    min_support: int
+
+    def propose(self, failures: Failures, *, seed: int, progress: Progress) -> Proposed:
+        """Fit one mixture per group and keep the components that are large enough."""
+        candidates: list[Candidate] = []
+        dropped: Counter[str] = Counter()
+        fitted = unsettled = 0
+        groups = self._groups(failures)
+        for done, (key, members) in enumerate(groups):
+            progress("distill: mixtures", done, len(groups), f"{int(members.sum())} failures")
+            room = int(members.sum()) // self.min_support
+            if not room:
+                dropped[FEW_IN_GROUP] += 1
+                continue
+            mixture = replace(self.mixture, max_components=min(self.mixture.max_components, room))
+            found = mixture.fit(failures.z[members], seed=derive(seed, "distill", *key))
+            unsettled += not found.converged
+            for candidate in _components(
+                key, failures.label[members], failures.predicted[members], failures.z[members], found
+            ):
+                fitted += 1
+                reason = self._refuse(candidate)
+                if reason:
+                    dropped[reason] += 1
+                else:
+                    candidates.append(candidate)
+        progress("distill: mixtures", len(groups), len(groups), f"{unsettled} not converged" if unsettled else "")
+        return Proposed(tuple(candidates), dropped, fitted)
+
+    def _groups(self, failures: Failures) -> list[tuple[Key, Mask]]:
+        """Return (key, members) of each group of failures that gets its own mixture."""
+        if not self.per_pair:
+            return [(("all",), np.ones(len(failures), dtype=bool))] if len(failures) else []
+        pairs = sorted(set(zip(failures.label.tolist(), failures.predicted.tolist(), strict=True)))
+        return [
+            (("pair", label, predicted), (failures.label == label) & (failures.predicted == predicted))
+            for label, predicted in pairs
+        ]
+
+    def _refuse(self, candidate: Candidate) -> str | None:
+        """Return why a component is too small, or None."""
+        if candidate.weight < self.weight_threshold:
+            return LOW_WEIGHT
+        return LOW_SUPPORT if candidate.support < self.min_support else None
+
+
+def _components(
+    key: Key, labels: Labels, predicted: Labels, codes: np.ndarray, mixture: FittedMixture
+) -> Iterator[Candidate]:
+    """Yield the components that have members, with the members' majority label and most frequent wrong answer."""
+    assigned = mixture.assign(codes)
+    for number, weight in enumerate(mixture.weights):
+        members = assigned == number
+        if not members.any():
+            continue
+        label = int(np.bincount(labels[members]).argmax())
+        answers = predicted[members]
+        yield Candidate(
+            key=(*key, number),
+            label=label,
+            predicted=int(np.bincount(answers[answers != label]).argmax()),
+            mean=mixture.means[number],
+            covariance=mixture.covariances[number],
+            weight=float(weight),
+            support=int(members.sum()),
+        )

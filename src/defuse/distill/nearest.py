@@ -1,0 +1,52 @@
+"""The real images nearest to a region, for a person to compare with."""
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from defuse.generators import Generator
+from defuse.pixels import to_pixels
+from defuse.records import LabelledImages, NearestImages, Region, Regions
+from defuse.types import Labels
+
+CANDIDATES = 2_000
+"""How many reference images of a class are looked at; more would change little and cost much on large data."""
+
+
+def nearest_images(
+    regions: Regions, reference: LabelledImages, generator: Generator, *, count: int = 8
+) -> tuple[NearestImages, ...]:
+    """Return, for each reported region, the reference images of its label whose codes lie nearest to its mean.
+
+    The distance is Mahalanobis' under the region's own covariance. Of each class the first 2,000 images are looked at.
+
+    Args:
+        regions: the reported ones are served.
+        reference: real images.
+        generator: gives their codes.
+        count: how many images per region, nearest first.
+    """
+    places: dict[int, Labels] = {}
+    codes: dict[int, Float64[np.ndarray, "m latent"]] = {}
+    for label in sorted({region.label for region in regions.reported}):
+        places[label] = np.flatnonzero(reference.labels == label)[:CANDIDATES]
+        codes[label] = _codes(reference.take(places[label]), generator)
+    return tuple(
+        NearestImages(region.name, places[region.label][_order(region, codes[region.label])[:count]])
+        for region in regions.reported
+    )
+
+
+def _order(region: Region, codes: Float64[np.ndarray, "m latent"]) -> Labels:
+    difference = codes - region.mean
+    distance = np.einsum("ij,ji->i", difference, np.linalg.solve(region.covariance, difference.T))
+    return np.argsort(distance, kind="stable").astype(np.int64)
+
+
+@torch.inference_mode()
+def _codes(images: LabelledImages, generator: Generator, batch: int = 1_000) -> Float64[np.ndarray, "m latent"]:
+    parts = [
+        generator.encode(to_pixels(images.images[i : i + batch]), torch.from_numpy(images.labels[i : i + batch])).mean
+        for i in range(0, len(images), batch)
+    ]
+    return torch.cat(parts).double().numpy()

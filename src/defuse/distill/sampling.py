@@ -1,0 +1,131 @@
+"""Fresh samples of a region: drawn, decoded, stored as 8 bits, classified and judged."""
+
+import math
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Float64
+from torch import Tensor
+
+from defuse.classifiers.base import Classifier
+from defuse.generators.base import Generator
+from defuse.judges.base import Judge
+from defuse.pixels import to_bytes, to_pixels
+from defuse.types import ByteImages, Labels, LabelTensor, Mask
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """Decides from the judge's probabilities whether an image still shows its label."""
+
+    def accepts(self, probabilities: Float[Tensor, "n k"], labels: LabelTensor) -> Bool[Tensor, " n"]:
+        """Return one yes or no per row."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Samples of one Gaussian.
+
+    Attributes:
+        images: 8-bit, (n, h, w, c).
+        z: the codes they were decoded from, (n, latent).
+        predicted: the classifier's answers on the 8-bit images, (n,).
+        kept: whether the judge accepts that the 8-bit image shows the label, (n,).
+    """
+
+    images: ByteImages
+    z: Float32[np.ndarray, "n latent"]
+    predicted: Labels
+    kept: Mask
+
+    def __len__(self) -> int:
+        return len(self.z)
+
+    def take(self, index: Labels | Mask | slice) -> "Draw":
+        """Return the samples at ``index``, in that order."""
+        return Draw(self.images[index], self.z[index], self.predicted[index], self.kept[index])
+
+
+def join(draws: list[Draw]) -> Draw:
+    """Put at least one draw after another."""
+    return Draw(
+        np.concatenate([draw.images for draw in draws]),
+        np.concatenate([draw.z for draw in draws]),
+        np.concatenate([draw.predicted for draw in draws]),
+        np.concatenate([draw.kept for draw in draws]),
+    )
+
+
+@dataclass(frozen=True)
+class RegionSampler:
+    """Draws samples of Gaussians in a generator's latent space.
+
+    Attributes:
+        generator: decodes the codes; it must not need seed images.
+        classifier: the model under test.
+        judge: the panel's gate judge.
+        keeps: decides from the judge's probabilities, as the gate did in the search.
+        batch: how many images are decoded at once; the samples do not depend on it beyond rounding.
+    """
+
+    generator: Generator
+    classifier: Classifier
+    judge: Judge
+    keeps: Keeps
+    batch: int = 1024
+
+    def draw(
+        self,
+        mean: Float64[np.ndarray, " latent"],
+        covariance: Float64[np.ndarray, "latent latent"],
+        label: int,
+        count: int,
+        *,
+        rng: np.random.Generator,
+    ) -> Draw:
+        """Draw ``count`` samples of N(mean, covariance), whatever they show.
+
+        The codes are drawn in float64 and rounded to float32. Classifier and judge see the 8-bit images.
+
+        Raises:
+            numpy.linalg.LinAlgError: the covariance is not positive definite.
+        """
+        noise = rng.standard_normal((count, len(mean)))
+        z = (mean + noise @ np.linalg.cholesky(covariance).T).astype(np.float32)
+        # One empty batch when nothing is wanted, so that the arrays keep their shapes.
+        return join([self._look(z[i : i + self.batch], label) for i in range(0, max(count, 1), self.batch)])
+
+    def draw_kept(
+        self,
+        mean: Float64[np.ndarray, " latent"],
+        covariance: Float64[np.ndarray, "latent latent"],
+        label: int,
+        wanted: int,
+        *,
+        limit: int,
+        rng: np.random.Generator,
+    ) -> Draw:
+        """Draw until ``wanted`` samples are kept or ``limit`` were drawn; return the kept ones, at most ``wanted``."""
+        parts = [self.draw(mean, covariance, label, min(wanted, limit), rng=rng)]
+        kept, drawn = int(parts[0].kept.sum()), len(parts[0])
+        while kept < wanted and drawn < limit:
+            # As many as the share kept so far calls for; doubled each round where nothing was kept yet.
+            guess = math.ceil((wanted - kept) * drawn / kept) if kept else drawn
+            parts.append(self.draw(mean, covariance, label, min(guess, limit - drawn), rng=rng))
+            kept, drawn = kept + int(parts[-1].kept.sum()), drawn + len(parts[-1])
+        everything = join(parts)
+        return everything.take(np.flatnonzero(everything.kept)[:wanted])
+
+    @torch.inference_mode()
+    def _look(self, z: Float32[np.ndarray, "n latent"], label: int) -> Draw:
+        """Decode one batch, then classify and judge what survives storage."""
+        if not len(z):
+            images = np.zeros((0, *self.generator.image_shape), dtype=np.uint8)
+            return Draw(images, z, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
+        labels = torch.full((len(z),), label, dtype=torch.int64)
+        images = to_bytes(self.generator.decode(torch.from_numpy(z), labels))
+        probabilities = self.judge.probabilities(to_pixels(images))
+        kept = self.keeps.accepts(probabilities, labels.to(probabilities.device)).cpu().numpy()
+        return Draw(images, z, self.classifier.predict(images), kept)

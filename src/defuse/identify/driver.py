@@ -1,0 +1,227 @@
+"""The search: one driver owns budget, seeds, shards and the check that a failure is one."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass as record
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+from torch import Tensor
+
+from defuse.classifiers import Classifier
+from defuse.errors import ConfigError
+from defuse.generators import Generator
+from defuse.identify.proposals import AnyProposal, PosteriorNoise, Proposal, StyleTransfer
+from defuse.identify.seeds import Reconstructs, Seeds, encode_seeds
+from defuse.identify.shards import Shard, join, read_shard, write_shard
+from defuse.judges import Candidates, Gate, Judge, KeepsLabel, Misclassified
+from defuse.pixels import quantise
+from defuse.progress import Progress, silent
+from defuse.records import Failures, LabelledImages, ProposalCount, Search
+from defuse.seeds import numpy_rng
+from defuse.types import STRICT
+
+AnyGate = Annotated[Reconstructs | Misclassified | KeepsLabel, Field(discriminator="kind")]
+Count = Annotated[int, Field(gt=0)]
+
+
+@record(frozen=True)
+class Identified:
+    """The failures that passed every gate, and how the search went."""
+
+    failures: Failures
+    search: Search
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Identify:
+    """Draw candidates, decode and quantise them, classify, and keep what passes every gate.
+
+    Source: arXiv:2102.06162, section 3. Deviations in preset ``default``: seeds must reconstruct, judges must
+    agree that a candidate still shows its label, and styles are carried across classes.
+
+    Attributes:
+        budget: number of candidates in all, divided equally over the proposals.
+        shard_size: candidates per shard at most; a shard is the unit of resuming.
+        batch_size: candidates decoded at once.
+        proposals: take turns, a shard each.
+        gates: in order, each kind once.
+    """
+
+    budget: Count = 200_000
+    shard_size: Count = 5_000
+    batch_size: Count = 1_000
+    proposals: Annotated[tuple[AnyProposal, ...], Field(min_length=1)] = (PosteriorNoise(), StyleTransfer())
+    gates: Annotated[tuple[AnyGate, ...], Field(min_length=1)] = (Reconstructs(), Misclassified(), KeepsLabel())
+
+    @property
+    def keeps_label(self) -> KeepsLabel:
+        """The label-keeping gate, or the standard one (for evidence only) where the search runs without."""
+        return next((gate for gate in self.gates if isinstance(gate, KeepsLabel)), KeepsLabel())
+
+    @property
+    def shards(self) -> int:
+        """Number of shards: equally many for every proposal, unless the budget is smaller than their number."""
+        turns = -(-self.budget // (self.shard_size * len(self.proposals)))
+        return min(turns * len(self.proposals), self.budget)
+
+    def candidates(self, shard: int) -> int:
+        """How many candidates a shard draws; shards differ by one at most."""
+        return self.budget * (shard + 1) // self.shards - self.budget * shard // self.shards
+
+    def run(
+        self,
+        reference: LabelledImages,
+        generator: Generator,
+        classifier: Classifier,
+        judge: Judge,
+        *,
+        seed: int,
+        shard_path: Callable[[int], Path],
+        progress: Progress = silent,
+    ) -> Identified:
+        """Search, going on after the last complete shard.
+
+        Args:
+            reference: seeds and style donors.
+            generator: must be conditional for ``StyleTransfer``.
+            classifier: the model under test.
+            judge: the gate's judge.
+            seed: of the run; shard i draws from (seed, "identify", i).
+            shard_path: where shard i is or will be.
+            progress: told after every shard.
+
+        Raises:
+            ConfigError: a proposal needs a conditional generator, or the gate on predictions is missing, or a gate is
+                there twice.
+            GeneratorError: no seed survives its reconstruction.
+            RunError: a shard is damaged or cannot be written.
+        """
+        self._require_fit(generator)
+        began = time.monotonic()
+        paths = [shard_path(number) for number in range(self.shards)]
+        worker: _Worker | None = None
+        shards: list[Shard] = []
+        for number, path in enumerate(paths):
+            if not path.exists():
+                worker = worker or self._worker(reference, generator, classifier, judge, seed, progress)
+                write_shard(path, worker.search(number))
+            shards.append(read_shard(path))
+            progress("identify", number + 1, self.shards, _note(shards))
+        search = Search(_counts(shards), self._seed_gate(shards[0]) + _gates(shards), time.monotonic() - began)
+        return Identified(join([shard.failures for shard in shards]), search)
+
+    @property
+    def _reconstructs(self) -> bool:
+        return any(isinstance(gate, Reconstructs) for gate in self.gates)
+
+    def _seed_gate(self, shard: Shard) -> tuple[tuple[str, int, int], ...]:
+        return (("reconstructs", *shard.seeds),) if self._reconstructs else ()
+
+    def _worker(
+        self,
+        reference: LabelledImages,
+        generator: Generator,
+        classifier: Classifier,
+        judge: Judge,
+        seed: int,
+        progress: Progress,
+    ) -> "_Worker":
+        seeds, reconstructs = encode_seeds(reference, generator, classifier, batch=self.batch_size, progress=progress)
+        eligible = seeds.take(reconstructs) if self._reconstructs else seeds
+        return _Worker(self, eligible, len(seeds), generator, classifier, judge, seed)
+
+    def _require_fit(self, generator: Generator) -> None:
+        kinds = [gate.kind for gate in self.gates]
+        if "misclassified" not in kinds:
+            raise ConfigError("identify.gates: expected a gate of kind misclassified, got none; add it")
+        twice = [kind for kind in dict.fromkeys(kinds) if kinds.count(kind) > 1]
+        if twice:
+            raise ConfigError(f"identify.gates: expected each gate once, got {twice[0]} more than once; drop one")
+        for proposal in self.proposals:
+            if isinstance(proposal, StyleTransfer) and not generator.conditional:
+                raise ConfigError(
+                    "identify.proposals: style_transfer needs a conditional generator, got an unconditional one; "
+                    "set generator.conditional=true or drop that proposal"
+                )
+
+
+@record(frozen=True)
+class _Worker:
+    """Searches one shard, given everything that all shards share; ``tested`` seeds were tried for ``seeds``."""
+
+    settings: Identify
+    seeds: Seeds
+    tested: int
+    generator: Generator
+    classifier: Classifier
+    judge: Judge
+    seed: int
+
+    @torch.inference_mode()
+    def search(self, number: int) -> Shard:
+        settings = self.settings
+        proposal = settings.proposals[number % len(settings.proposals)]
+        rng = numpy_rng(self.seed, "identify", number)
+        size = settings.candidates(number)
+        batches = [min(settings.batch_size, size - start) for start in range(0, size, settings.batch_size)]
+        parts = [self._batch(proposal, n, rng) for n in batches]
+        gates = {name: (tested, passed) for name, tested, passed in _gates(parts)}
+        return Shard(join([part.failures for part in parts]), _counts(parts)[0], gates, parts[0].seeds)
+
+    def _batch(self, proposal: Proposal, n: int, rng: np.random.Generator) -> Shard:
+        draw = proposal.draw(self.seeds, n, rng)
+        labels = torch.from_numpy(draw.label)
+        pixels = quantise(self.generator.decode(torch.from_numpy(draw.z), labels))
+        candidates = Candidates(pixels, labels, self.classifier.logits(pixels))
+        flips = int((candidates.logits.argmax(dim=1) != labels).sum())
+        alive = torch.arange(n)
+        scores: dict[str, Tensor] = {}
+        gates: dict[str, tuple[int, int]] = {}
+        for gate in self.settings.gates:
+            if not isinstance(gate, Gate):
+                continue  # a gate on seeds has done its work already
+            passed = gate.check(candidates, self.judge)
+            gates[gate.name] = (len(alive), int(passed.mask.sum()))
+            scores = {name: score[passed.mask] for name, score in {**scores, gate.name: passed.score}.items()}
+            alive, candidates = alive[passed.mask], candidates.take(passed.mask)
+        row = alive.numpy()
+        failures = Failures(
+            seed=self.seeds.rows[draw.seed[row]],
+            label=draw.label[row],
+            predicted=candidates.logits.argmax(dim=1).numpy(),
+            proposal=(proposal.name,) * len(row),
+            z=draw.z[row],
+            scores={name: score.numpy() for name, score in scores.items()},
+        )
+        count = ProposalCount(proposal.name, n, flips, len(row))
+        return Shard(failures, count, gates, (self.tested, len(self.seeds)))
+
+
+def _counts(shards: list[Shard]) -> tuple[ProposalCount, ...]:
+    names = dict.fromkeys(shard.count.proposal for shard in shards)
+    totals = []
+    for name in names:
+        of = [shard.count for shard in shards if shard.count.proposal == name]
+        totals.append(
+            ProposalCount(name, sum(c.candidates for c in of), sum(c.flips for c in of), sum(c.kept for c in of))
+        )
+    return tuple(totals)
+
+
+def _gates(shards: list[Shard]) -> tuple[tuple[str, int, int], ...]:
+    return tuple(
+        (name, sum(shard.gates[name][0] for shard in shards), sum(shard.gates[name][1] for shard in shards))
+        for name in shards[0].gates
+    )
+
+
+def _note(shards: list[Shard]) -> str:
+    found = sum(shard.count.flips for shard in shards)
+    kept = sum(shard.count.kept for shard in shards)
+    drawn = sum(shard.count.candidates for shard in shards)
+    return f"{found} flips, {kept} kept ({100 * kept / drawn:.2f} %)"

@@ -1,0 +1,102 @@
+"""How candidates are drawn. A proposal turns seeds into (seed, label, code); the driver does the rest."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass as record
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float32
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from defuse.identify.seeds import Seeds
+from defuse.types import STRICT, Labels
+
+Positive = Annotated[float, Field(gt=0)]
+
+
+@record(frozen=True)
+class Draw:
+    """Codes to decode.
+
+    Attributes:
+        seed: position of the seed each code started from, (n,).
+        label: the class to decode it as, (n,).
+        z: (n, latent).
+    """
+
+    seed: Labels
+    label: Labels
+    z: Float32[np.ndarray, "n latent"]
+
+
+class Proposal(ABC):
+    """A way to draw candidates. Pure: the same seeds, ``n`` and ``rng`` state give the same draw."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator) -> Draw:
+        """Draw ``n`` candidates."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class BetaNoise(Proposal):
+    """The paper's proposal: per-coordinate noise ``scale * (Beta(a, b) - a / (a + b))`` added to a seed's mean code.
+
+    Every reference image is equally likely. Source: arXiv:2102.06162, section 3 (identify). The values of
+    ``a``, ``b`` and ``scale`` are ours; the paper's were not at hand.
+    """
+
+    a: Positive = 2.0
+    b: Positive = 2.0
+    scale: Positive = 3.0
+    kind: Literal["beta_noise"] = "beta_noise"
+    name: ClassVar[str] = "beta_noise"
+
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator) -> Draw:
+        """Draw ``n`` candidates."""
+        seed = seeds.draw_uniformly(n, rng)
+        noise = rng.beta(self.a, self.b, size=(n, seeds.mean.shape[1])) - self.a / (self.a + self.b)
+        return Draw(seed, seeds.labels[seed], seeds.mean[seed] + (self.scale * noise).astype(np.float32))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class PosteriorNoise(Proposal):
+    """A draw from the seed's own posterior, widened by ``scale``; every class is equally likely."""
+
+    scale: Positive = 2.0
+    kind: Literal["posterior_noise"] = "posterior_noise"
+    name: ClassVar[str] = "posterior_noise"
+
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator) -> Draw:
+        """Draw ``n`` candidates."""
+        seed = seeds.draw_balanced(n, rng)
+        return Draw(seed, seeds.labels[seed], _posterior(seeds, seed, self.scale, rng))
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class StyleTransfer(Proposal):
+    """The style of an image of one class, decoded as another: reaches styles never seen with that class.
+
+    Needs a conditional generator. ``scale`` widens the draw from the donor's posterior. The donor's class and the
+    class to draw are both equally likely over classes, and differ.
+    """
+
+    scale: Positive = 1.0
+    kind: Literal["style_transfer"] = "style_transfer"
+    name: ClassVar[str] = "style_transfer"
+
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator) -> Draw:
+        """Draw ``n`` candidates."""
+        seed = seeds.draw_balanced(n, rng)
+        step = rng.integers(1, seeds.classes, size=n)
+        return Draw(seed, (seeds.labels[seed] + step) % seeds.classes, _posterior(seeds, seed, self.scale, rng))
+
+
+def _posterior(seeds: Seeds, seed: Labels, scale: float, rng: np.random.Generator) -> Float32[np.ndarray, "n latent"]:
+    noise = rng.standard_normal(size=(len(seed), seeds.mean.shape[1]), dtype=np.float32)
+    return seeds.mean[seed] + np.float32(scale) * seeds.std[seed] * noise
+
+
+AnyProposal = Annotated[BetaNoise | PosteriorNoise | StyleTransfer, Field(discriminator="kind")]

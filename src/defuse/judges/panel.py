@@ -1,0 +1,133 @@
+"""The panel: judges that gate the search, and other judges that stand in for annotators."""
+
+from dataclasses import dataclass as record
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from pydantic.dataclasses import dataclass
+
+from defuse.classifiers import NETWORKS, TorchClassifier, Training, build_network, load_weights, save_weights, train
+from defuse.errors import RunError
+from defuse.judges.base import Judge
+from defuse.judges.networks import NetworkJudge, Unanimous, fit_temperature
+from defuse.progress import Progress, silent
+from defuse.records import LabelledImages, Rate
+from defuse.rundir import read_json, write_json
+from defuse.seeds import derive
+from defuse.types import STRICT
+
+
+
+def _known(name: str) -> str:
+    if name not in NETWORKS:
+        raise ValueError(f"no built-in network is called {name!r}; choose one of {', '.join(NETWORKS)}")
+    return name
+
+
+Architectures = Annotated[tuple[Annotated[str, AfterValidator(_known)], ...], Field(min_length=1)]
+
+
+@record(frozen=True)
+class JudgePanel:
+    """Two disjoint groups of judges.
+
+    Attributes:
+        gate: decides in the search and in the evidence whether an image still shows its label.
+        label: labels regions where no person does; the gate never asks it, so labelling can still reject.
+        accuracy: each member's accuracy on validation images, gate first.
+    """
+
+    gate: Judge
+    label: Judge
+    accuracy: tuple[Rate, ...]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Judges:
+    """How judges are trained: on the reference images alone, never on the classifier under test or its answers.
+
+    Attributes:
+        gate: one network name per judge of the gate.
+        label: one network name per judge that labels.
+        training: of every judge.
+    """
+
+    gate: Architectures = ("cnn-wide", "cnn-strided", "resnet-mini")
+    label: Architectures = ("cnn", "resnet-mini")
+    training: Training = Field(default_factory=lambda: Training(augment="affine"))
+
+    def fit(
+        self,
+        reference: LabelledImages,
+        validation: LabelledImages,
+        *,
+        seed: int,
+        folder: Path,
+        progress: Progress = silent,
+    ) -> JudgePanel:
+        """Train every judge that ``folder`` does not hold yet, and return the panel.
+
+        Each judge is stored as soon as it is trained, so that an interrupted fit goes on where it stopped.
+
+        Raises:
+            ClassifierError: a judge's training diverges, or its stored weights cannot be read.
+        RunError: a stored judge is damaged, or a judge cannot be stored.
+        """
+        groups = {"gate": self.gate, "label": self.label}
+        members: dict[str, list[NetworkJudge]] = {"gate": [], "label": []}
+        for group, names in groups.items():
+            for number, name in enumerate(names):
+                member = _Member(name, folder / f"{group}-{number}", derive(seed, "judges", group, number))
+                members[group].append(member.obtain(self.training, reference, validation, progress))
+        every = (*members["gate"], *members["label"])
+        return JudgePanel(
+            gate=Unanimous(tuple(members["gate"])),
+            label=Unanimous(tuple(members["label"])),
+            accuracy=tuple(_accuracy(judge, validation) for judge in every),
+        )
+
+
+@record(frozen=True)
+class _Member:
+    network: str
+    stem: Path
+    seed: int
+
+    def obtain(
+        self, training: Training, reference: LabelledImages, validation: LabelledImages, progress: Progress
+    ) -> NetworkJudge:
+        height, width, channels = reference.image_shape
+        module = build_network(
+            self.network,
+            channels=channels,
+            classes=len(reference.class_names),
+            size=max(height, width),
+            seed=derive(self.seed, "weights"),
+        )
+        weights, complete = self.stem.with_suffix(".safetensors"), self.stem.with_suffix(".json")
+        classifier = TorchClassifier(module, reference.class_names)
+        if complete.exists():
+            load_weights(weights, module)
+            return NetworkJudge(classifier, _temperature(complete))
+
+        def named(task: str, done: int, total: int, note: str = "") -> None:
+            progress(f"judge {self.stem.name} ({self.network})", done, total, note or task)
+
+        train(module, reference, validation, training, seed=derive(self.seed, "training"), progress=named)
+        temperature = fit_temperature(classifier, validation)
+        save_weights(weights, module)
+        write_json(complete, {"network": self.network, "temperature": temperature})
+        return NetworkJudge(classifier, temperature)
+
+
+def _temperature(path: Path) -> float:
+    try:
+        return float(read_json(path)["temperature"])
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"{path}: expected a number under 'temperature'; remove the file to train this judge anew") from None
+
+
+def _accuracy(judge: NetworkJudge, images: LabelledImages) -> Rate:
+    right = judge.classifier.predict(images.images) == images.labels
+    return Rate(int(right.sum()), len(images))

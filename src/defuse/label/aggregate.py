@@ -1,0 +1,101 @@
+"""From verdicts to one decision per region."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from defuse.errors import VerdictError
+from defuse.records import Answer, Region, RegionLabel, Regions, Verdict
+from defuse.types import STRICT
+
+MAJORITY = "majority"
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Majority:
+    """More than half of those who voted on a region decide it.
+
+    Source: Slack et al. 2021 (arXiv:2102.06162), distillation: the majority of the annotators gives one label, or
+    throws the region out. Not said there, and ours: half is no majority; machines are counted only where no person
+    voted; a vote for the class that the model already answers is a vote for "not an error".
+
+    Attributes:
+        min_votes: a region with fewer votes stays undecided.
+    """
+
+    min_votes: Annotated[int, Field(ge=1)] = 1
+
+    def decide(
+        self, regions: Regions, verdicts: Sequence[Verdict], class_names: Sequence[str] = ()
+    ) -> tuple[RegionLabel, ...]:
+        """Decide every reported region, in rank order.
+
+        Args:
+            regions: the regions that were shown.
+            verdicts: one per annotator and region (``VerdictStore.current``).
+            class_names: how to name classes in ``RegionLabel.votes`` and reasons; ``class 3`` where it has no name.
+
+        Raises:
+            VerdictError: a verdict speaks of a region that is not among ``regions``.
+        """
+        ballots: dict[str, list[Verdict]] = {region.name: [] for region in regions.reported}
+        for verdict in verdicts:
+            if verdict.region not in ballots:
+                raise VerdictError(
+                    f"verdict of {verdict.annotator}: {verdict.region} is not among the {len(ballots)} regions; "
+                    "label this run's regions"
+                )
+            ballots[verdict.region].append(verdict)
+        return tuple(self._decide_one(region, ballots[region.name], class_names) for region in regions.reported)
+
+    def _decide_one(self, region: Region, ballot: list[Verdict], class_names: Sequence[str]) -> RegionLabel:
+        people = [verdict for verdict in ballot if not verdict.machine]
+        counted = people or ballot
+        said = Counter(_said(verdict, class_names) for verdict in counted)
+        label, reason = self._outcome(region, counted, class_names)
+        votes = tuple(sorted(said.items(), key=lambda vote: (-vote[1], vote[0])))
+        return RegionLabel(region.name, label, reason, votes, machine=bool(counted) and not people)
+
+    def _outcome(self, region: Region, counted: list[Verdict], class_names: Sequence[str]) -> tuple[int | None, str]:
+        if not counted:
+            return None, "no votes"
+        if len(counted) < self.min_votes:
+            return None, f"too few votes: {len(counted)} of {self.min_votes}"
+        means = Counter(_meaning(verdict, region) for verdict in counted)
+        (answer, label), count = means.most_common(1)[0]
+        if 2 * count <= len(counted):
+            return None, "no majority"
+        if answer is Answer.CLASS:
+            return label, MAJORITY
+        if any(verdict.label == region.predicted for verdict in counted):
+            return None, f"{answer.value}: it shows {name_of(region.predicted, class_names)}, as the model says"
+        return None, answer.value
+
+
+def decide(
+    regions: Regions,
+    verdicts: Sequence[Verdict],
+    majority: Majority = Majority(),  # noqa: B008 - frozen
+    *,
+    class_names: Sequence[str] = (),
+) -> tuple[RegionLabel, ...]:
+    """Decide every region by majority; see ``Majority.decide``."""
+    return majority.decide(regions, verdicts, class_names)
+
+
+def name_of(label: int, class_names: Sequence[str]) -> str:
+    """Return the name of a class, or its number where it has none."""
+    return class_names[label] if 0 <= label < len(class_names) else f"class {label}"
+
+
+def _said(verdict: Verdict, class_names: Sequence[str]) -> str:
+    return verdict.answer.value if verdict.label is None else name_of(verdict.label, class_names)
+
+
+def _meaning(verdict: Verdict, region: Region) -> tuple[Answer, int | None]:
+    if verdict.label == region.predicted:
+        return Answer.NOT_AN_ERROR, None
+    return verdict.answer, verdict.label

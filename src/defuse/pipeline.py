@@ -1,0 +1,315 @@
+"""The whole chain. Each stage's result is loaded where the folder holds it, and made and stored where it does not."""
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from defuse.classifiers import (
+    Classifier,
+    TorchClassifier,
+    load_classifier,
+    load_weights,
+    new_classifier,
+    save_weights,
+    train,
+)
+from defuse.config import Config
+from defuse.correct import Corrected, build_suite, load_corrected, save_corrected, save_suite
+from defuse.data import open_source, split
+from defuse.distill import load_regions, nearest_images, save_regions
+from defuse.generators import (
+    Generator,
+    ReconstructionQuality,
+    load_generator,
+    reconstruction_accuracy,
+    require,
+    save_generator,
+)
+from defuse.identify import Identified
+from defuse.judges import JudgePanel
+from defuse.label import VerdictStore, regions_fingerprint
+from defuse.progress import Progress, silent
+from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
+from defuse.rundir import RunDir, read_json, write_json
+from defuse.seeds import derive
+from defuse.workspace import claim, classifier_fingerprint, data_fingerprint
+
+
+class Run:
+    """One run in one folder. Ask for a stage's result; what it needs is made first.
+
+    Use it as a context manager: the folder is held for one process until the block ends.
+
+    Attributes:
+        config: what to do.
+        folder: where everything lies.
+        splits: the images that the run may look at.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        out: Path,
+        *,
+        classifier: Classifier | None = None,
+        splits: Splits | None = None,
+        progress: Progress = silent,
+    ) -> None:
+        self.config = config
+        self.folder = RunDir(out)
+        self.progress = progress
+        self._given = classifier
+        self.splits = splits if splits is not None else read_splits(config)
+        self._held = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._held.enter_context(self.folder.locked())
+        try:
+            classifier = classifier_fingerprint(self.config.classifier.weights, self._given)
+            claim(self.folder, self.config, data_fingerprint(self.splits), classifier)
+        except BaseException:
+            self._held.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.close()
+
+    @cached_property
+    def classifier(self) -> Classifier:
+        """The model under test: given, loaded, or the built-in one, trained here."""
+        if self._given is not None:
+            return self._given
+        with self._timed("classifier"):
+            return load_or_train(self.config, self.splits, self.folder.classifier, progress=self.progress)
+
+    @cached_property
+    def generator(self) -> Generator:
+        """The generative model of the reference images, checked to be good enough to search with."""
+        return self._generator_and_quality[0]
+
+    @property
+    def quality(self) -> ReconstructionQuality:
+        """How many validation images the classifier still reads right after reconstruction."""
+        return self._generator_and_quality[1]
+
+    @cached_property
+    def bound(self) -> float:
+        """The generator's held-out negative evidence lower bound in nats per image."""
+        _ = self.generator
+        return float(read_json(self.folder.generator_history)["held_out"])
+
+    @cached_property
+    def _generator_and_quality(self) -> tuple[Generator, ReconstructionQuality]:
+        folder = self.folder.generator
+        if not self.folder.generator_history.exists():
+            with self._timed("generator"):
+                trained = self.config.generator.fit(
+                    self.splits.reference,
+                    self.splits.validation,
+                    seed=derive(self.config.seed, "generator"),
+                    checkpoint=self.folder.generator_checkpoint,
+                    progress=self.progress,
+                )
+                save_generator(folder, trained.generator)
+                write_json(self.folder.generator_history, asdict(trained.history.best))
+                self.folder.generator_checkpoint.unlink(missing_ok=True)
+        generator = load_generator(folder)
+        quality = reconstruction_accuracy(generator, self.classifier.predict, self.splits.validation)
+        require(quality, self.config.generator.min_reconstruction, self.splits.class_names)
+        return generator, quality
+
+    @cached_property
+    def panel(self) -> JudgePanel:
+        """The judges, trained on the reference images alone."""
+        with self._timed("judges"):
+            return self.config.judges.fit(
+                self.splits.reference,
+                self.splits.validation,
+                seed=self.config.seed,
+                folder=self.folder.judges,
+                progress=self.progress,
+            )
+
+    @cached_property
+    def identified(self) -> Identified:
+        """The failures, and how the search went."""
+        generator, panel = self.generator, self.panel
+        with self._timed("identify"):
+            return self.config.identify.run(
+                self.splits.reference,
+                generator,
+                self.classifier,
+                panel.gate,
+                seed=self.config.seed,
+                shard_path=self.folder.shard,
+                progress=self.progress,
+            )
+
+    @cached_property
+    def regions(self) -> Regions:
+        """The misclassification regions, with evidence and samples."""
+        if self.folder.regions_done.exists():
+            return load_regions(self.folder.regions)
+        failures = self.identified.failures
+        with self._timed("distill"):
+            regions = self.config.distill.run(
+                failures,
+                self.generator,
+                self.classifier,
+                self.panel.gate,
+                self.config.identify.keeps_label,
+                seed=self.config.seed,
+                progress=self.progress,
+            )
+            save_regions(self.folder.regions, regions)
+        return regions
+
+    @cached_property
+    def nearest(self) -> tuple[NearestImages, ...]:
+        """The real images nearest to each region."""
+        return nearest_images(self.regions, self.splits.reference, self.generator)
+
+    @contextmanager
+    def verdicts(self) -> Iterator[VerdictStore]:
+        """Open the store of what annotators said of this run's regions."""
+        with VerdictStore(self.folder.verdicts, regions_fingerprint(self.regions.reported)) as store:
+            yield store
+
+    @cached_property
+    def labels(self) -> tuple[RegionLabel, ...]:
+        """The majority's decision on each region, from the verdicts as they are now."""
+        regions = self.regions
+        machine = self.config.label.machine
+        with self._timed("label"), self.verdicts() as store:
+            judged = {verdict.region for verdict in store.all() if verdict.machine}
+            missing = [region for region in regions.reported if region.name not in judged]
+            if machine is not None and missing:
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                judge = self.panel.label
+                store.append(
+                    [
+                        machine.verdict(region, regions.samples[region.name, Purpose.SHOW], judge, time=now)
+                        for region in missing
+                    ]
+                )
+            names = self.splits.class_names
+            return self.config.label.majority.decide(regions.reported, store.current(), names)
+
+    @cached_property
+    def corrected(self) -> Corrected | None:
+        """The repair, made anew when the verdicts have changed since; None for a model without trainable weights."""
+        model, labels, folder = self.classifier, self.labels, self.folder
+        decided = [[label.region, label.label] for label in labels]
+        if not isinstance(model, TorchClassifier):
+            return None
+        if folder.repair.exists() and read_json(folder.labels) == decided:
+            return load_corrected(folder.repair, folder.repaired, model)
+        folder.repair.unlink(missing_ok=True)
+        with self._timed("correct"):
+            corrected = self.config.correct.run(
+                model, self.splits, self.regions, labels, seed=self.config.seed, progress=self.progress
+            )
+            write_json(folder.labels, decided)
+            save_corrected(folder.repair, folder.repaired, corrected)
+        return corrected
+
+    @property
+    def outcome(self) -> str:
+        """What became of the repair, in one line."""
+        if self.corrected is None:
+            return "not repaired: the classifier gives no access to trainable weights"
+        return self.corrected.reason
+
+    @cached_property
+    def suite(self) -> Suite:
+        """The regression suite, written beside everything else."""
+        corrected = self.corrected
+        suite = build_suite(
+            self.regions,
+            self.labels,
+            corrected.repair if corrected else None,
+            corrected.classifier if corrected else self.classifier,
+            self.splits.class_names,
+            kept_only=self.config.correct.kept_only,
+        )
+        save_suite(self.folder.suite, suite)
+        return suite
+
+    @cached_property
+    def test_accuracy(self) -> Rate:
+        """The given model's accuracy on the test images."""
+        test = self.splits.test
+        return Rate(int((self.classifier.predict(test.images) == test.labels).sum()), len(test))
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds spent in each stage, over all sessions that finished the stage or a part of it."""
+        return dict(read_json(self.folder.timings)) if self.folder.timings.exists() else {}
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        """Add the time of a block, however it ends, to the stage's seconds."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = self.seconds
+            spent[stage] = round(spent.get(stage, 0.0) + time.monotonic() - began, 2)
+            write_json(self.folder.timings, spent)
+
+
+def load_or_train(config: Config, splits: Splits, path: Path, *, progress: Progress = silent) -> Classifier:
+    """Return the configured classifier; a network that comes without weights is trained, unless ``path`` holds them.
+
+    Raises:
+        ClassifierError: it cannot be loaded or trained.
+    """
+    settings = config.classifier
+    if settings.factory is not None or settings.weights is not None:
+        return load_classifier(settings, splits.class_names, splits.reference.image_shape)
+    if not path.exists():
+        return train_classifier(config, splits, path, progress=progress)
+    classifier = _untrained(config, splits)
+    load_weights(path, classifier.module)
+    return classifier
+
+
+def train_classifier(config: Config, splits: Splits, path: Path, *, progress: Progress = silent) -> TorchClassifier:
+    """Train the configured network on the reference images and store its weights.
+
+    Raises:
+        ClassifierError: the network cannot be built or its training diverges.
+    """
+    classifier = _untrained(config, splits)
+    seed = derive(config.seed, "classifier", "training")
+    train(
+        classifier.as_module(),
+        splits.reference,
+        splits.validation,
+        config.classifier.training,
+        seed=seed,
+        progress=progress,
+    )
+    save_weights(path, classifier.module)
+    return classifier
+
+
+def _untrained(config: Config, splits: Splits) -> TorchClassifier:
+    seed = derive(config.seed, "classifier", "weights")
+    return new_classifier(config.classifier, splits.class_names, splits.reference.image_shape, seed=seed)
+
+
+def read_splits(config: Config) -> Splits:
+    """Read the configured data set and split it.
+
+    Raises:
+        DataError: it cannot be used.
+    """
+    source = open_source(config.data.source, config.data.class_names).read()
+    return split(source, config.data.split, seed=derive(config.seed, "split"))

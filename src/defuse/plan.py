@@ -1,0 +1,186 @@
+"""``--dry-run``: what a run would do, and how long and how large it would be, from a short probe of the real code."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from defuse.classifiers import Classifier
+from defuse.config import Config
+from defuse.generators import Generator
+from defuse.identify import Reconstructs
+from defuse.judges import JudgePanel
+from defuse.pipeline import load_or_train, read_splits
+from defuse.progress import Progress, silent
+from defuse.records import LabelledImages, Splits
+from defuse.rundir import RunDir
+from defuse.seeds import numpy_rng
+
+PROBE_IMAGES = 2_048
+"""Reference images that the probe trains on, for one epoch each."""
+
+PROBE_BUDGET = 2_000
+"""Candidates that the probe searches."""
+
+REPORT_BYTES = 5_000_000
+"""The most that a report takes."""
+
+TYPICAL_REGIONS = 40
+"""Regions that are reckoned with where the configuration sets no limit."""
+
+
+_Made = TypeVar("_Made")
+
+
+class StagePlan(BaseModel):
+    """One stage: what it will do, and its estimated seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stage: str
+    work: str
+    seconds: float
+
+
+class Plan(BaseModel):
+    """The stages in order, the disk that they need, and the disk that is free, in bytes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    stages: tuple[StagePlan, ...]
+    disk_bytes: int
+    free_bytes: int
+
+    @property
+    def seconds(self) -> float:
+        """All stages together."""
+        return sum(stage.seconds for stage in self.stages)
+
+
+def plan(config: Config, out: Path, *, progress: Progress = silent) -> Plan:
+    """Run every costly stage on a few images in a temporary folder, and scale the times up.
+
+    The estimate is an upper one where a stage may stop early, and a guess for distill, whose work depends on what
+    the search finds.
+
+    Raises:
+        DefuseError: whatever the run itself would refuse at once.
+    """
+    splits = read_splits(config)
+    with tempfile.TemporaryDirectory() as scratch:
+        probe = _probe(config, splits, Path(scratch), progress)
+        disk = sum(path.stat().st_size for path in Path(scratch).rglob("*") if path.is_file())
+    correct, distill, reference = config.correct, config.distill, len(splits.reference)
+    trained = config.classifier.factory is None and config.classifier.weights is None
+    regions = distill.max_regions or TYPICAL_REGIONS
+    samples = distill.samples + distill.tiles + distill.repair_samples + distill.select_samples + distill.final_samples
+    tuned = (len(correct.lambdas) + 1) * correct.steps * (correct.batch_size + correct.region_batch_size)
+    stages = (
+        StagePlan(
+            stage="classifier",
+            work=f"train {config.classifier.builtin}: {reference} images" if trained else "load",
+            seconds=probe.classifier * config.classifier.training.epochs * reference if trained else 0.0,
+        ),
+        StagePlan(
+            stage="generator",
+            work=f"at most {config.generator.epochs} epochs of {reference} images",
+            seconds=probe.generator * config.generator.epochs * reference,
+        ),
+        StagePlan(
+            stage="judges",
+            work=f"{len(config.judges.gate)} that gate, {len(config.judges.label)} that label",
+            seconds=probe.judges * config.judges.training.epochs * reference,
+        ),
+        StagePlan(
+            stage="identify",
+            work=f"{config.identify.budget} candidates in {config.identify.shards} shards",
+            seconds=probe.identify * (config.identify.budget + reference),
+        ),
+        StagePlan(
+            stage="distill", work=f"at most {regions} regions reckoned", seconds=2 * probe.identify * regions * samples
+        ),
+        StagePlan(
+            stage="correct", work=f"{len(correct.lambdas)} lambdas and the control", seconds=probe.classifier * tuned
+        ),
+    )
+    height, width, channels = splits.reference.image_shape
+    disk += regions * samples * (height * width * channels + 4 * config.generator.latent) + REPORT_BYTES
+    return Plan(stages=stages, disk_bytes=disk, free_bytes=RunDir(out).free_bytes())
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Seconds per image (and epoch) or per candidate."""
+
+    classifier: float
+    generator: float
+    judges: float
+    identify: float
+
+
+def _probe(config: Config, splits: Splits, scratch: Path, progress: Progress) -> _Costs:
+    folder = RunDir(scratch)
+    few = _few(splits.reference, config.seed)
+    small = replace(
+        splits, reference=few, validation=splits.validation.take(np.arange(min(256, len(splits.validation))))
+    )
+    short = config.model_copy(
+        update={"classifier": replace(config.classifier, training=replace(config.classifier.training, epochs=1))}
+    )
+    classifier, train_seconds = _timed(lambda: load_or_train(short, small, folder.classifier, progress=progress))
+    generator, fit_seconds = _timed(
+        lambda: (
+            replace(config.generator, epochs=1)
+            .fit(small.reference, small.validation, seed=config.seed, progress=progress)
+            .generator
+        )
+    )
+    judges = replace(config.judges, training=replace(config.judges.training, epochs=1))
+    panel, judge_seconds = _timed(
+        lambda: judges.fit(small.reference, small.validation, seed=config.seed, folder=folder.judges, progress=progress)
+    )
+    _, search_seconds = _timed(lambda: _search(config, small, generator, classifier, panel, folder, progress))
+    return _Costs(
+        classifier=train_seconds / len(few),
+        generator=fit_seconds / len(few),
+        judges=judge_seconds / len(few),
+        identify=search_seconds / (PROBE_BUDGET + len(few)),
+    )
+
+
+def _search(
+    config: Config,
+    small: Splits,
+    generator: Generator,
+    classifier: Classifier,
+    panel: JudgePanel,
+    folder: RunDir,
+    progress: Progress,
+) -> None:
+    gates = tuple(gate for gate in config.identify.gates if not isinstance(gate, Reconstructs))
+    settings = replace(config.identify, budget=PROBE_BUDGET, shard_size=PROBE_BUDGET // 2, gates=gates)
+    settings.run(
+        small.reference,
+        generator,
+        classifier,
+        panel.gate,
+        seed=config.seed,
+        shard_path=folder.shard,
+        progress=progress,
+    )
+
+
+def _few(images: LabelledImages, seed: int) -> LabelledImages:
+    order = numpy_rng(seed, "probe").permutation(len(images))
+    return images.take(order[:PROBE_IMAGES])
+
+
+def _timed(work: Callable[[], _Made]) -> tuple[_Made, float]:
+    began = time.monotonic()
+    result = work()
+    return result, time.monotonic() - began

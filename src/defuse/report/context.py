@@ -1,0 +1,63 @@
+"""Everything that a report shows, gathered in one record."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from defuse.generators import ReconstructionQuality
+from defuse.records import NearestImages, Rate, RegionLabel, Regions, Repair, Search, Splits, Verdict
+
+
+@dataclass(frozen=True)
+class ReportContext:
+    """What happened in one run.
+
+    Attributes:
+        title: what was debugged, such as a model's name and its data.
+        preset: the preset's name.
+        seed: of the run.
+        command: the command line that made the run; empty where there was none.
+        splits: the images that the run looked at; real images for comparison are taken from ``reference``.
+        test_accuracy: the given model's, on the test images.
+        search: what identify did.
+        bound: the generator's held-out negative evidence lower bound, nats per image.
+        reconstruction: how many images the classifier still reads right after reconstruction.
+        regions: what distill found.
+        labels: the decision on each reported region; empty while nobody has labelled.
+        verdicts: the verdicts that count, one per annotator and region.
+        nearest: per region, positions in ``splits.reference``.
+        repair: None when there was none.
+        outcome: what became of the repair, in one line.
+        suite: folder of the regression suite, if one was written.
+        seconds: spent in each stage.
+        versions: package -> version.
+        settings: the configuration, as JSON-able values.
+        limits: what the run cannot say, one sentence each; shown beside the limits that every run has.
+    """
+
+    title: str
+    preset: str
+    seed: int
+    command: str
+    splits: Splits
+    test_accuracy: Rate
+    search: Search
+    bound: float
+    reconstruction: ReconstructionQuality
+    regions: Regions
+    labels: tuple[RegionLabel, ...]
+    verdicts: tuple[Verdict, ...] = ()
+    nearest: tuple[NearestImages, ...] = ()
+    repair: Repair | None = None
+    outcome: str = ""
+    suite: Path | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One name per class index."""
+        return self.splits.class_names

@@ -1,0 +1,140 @@
+"""Numbers and findings as text."""
+
+import math
+from collections import Counter
+
+from defuse.records import Rate
+from defuse.report.context import ReportContext
+
+_MANY = 5_000
+"""From this many trials on, a second decimal of a percentage means something."""
+
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+GLOSSARY = (
+    ("Failure rate", "Share of a region's kept samples that the model gets wrong."),
+    ("Keep rate", "Share of a region's fresh samples that the judges accept as still showing its label."),
+    ("Region", "A ball-like part of the generator's style space (one Gaussian) on which the model errs; one bug."),
+    ("Support", "How many failures of the search belong to the region."),
+    ("Fresh samples", "Images drawn anew from a region, that neither fitting nor selection has seen."),
+    ("p and q", "p: chance of such a failure rate if the true one were at most rho; q: p corrected for all tests."),
+    ("Judges", "Classifiers trained apart from the model under test, asked whether an image still shows its label."),
+    ("Control", "The same repair steps on reference data alone, without one region sample."),
+    ("Lambda", "Weight of the region samples against the reference data in the repair."),
+    ("Negative flips", "Test images that the given model got right and the repaired one gets wrong."),
+    ("Interval", "95 % Wilson interval of a rate; it stands behind each rate."),
+)  # fmt: skip
+
+LIMITS = (
+    "The samples are drawn by a generative model: a bug on them hints at the same bug on real images, no more.",
+    "The search sees what the generator can draw from the reference images, within its budget; other bugs may be left.",
+    "Judges learn from the same reference images as the generator, so that they can share its blind spots.",
+)
+
+
+def percent(share: float, decimals: int = 1) -> str:
+    """Return a share as a percentage; a dash for NaN."""
+    return "\N{EN DASH}" if math.isnan(share) else f"{100 * share:.{decimals}f}\N{NO-BREAK SPACE}%"
+
+
+def decimals_of(rate: Rate) -> int:
+    """Return how many decimals of a percentage are worth showing."""
+    return 2 if rate.trials >= _MANY else 1
+
+
+def rate_text(rate: Rate) -> str:
+    """Return a rate alone, without its interval."""
+    return percent(rate.value, decimals_of(rate))
+
+
+def interval_text(rate: Rate) -> str:
+    """Return a rate's interval, such as ``88.1 to 94.7``."""
+    if not rate.trials:
+        return "nothing tried"
+    low, high = rate.interval
+    decimals = decimals_of(rate)
+    return f"{100 * low:.{decimals}f} to {100 * high:.{decimals}f}"
+
+
+def probability(value: float) -> str:
+    """Return a p or q value: plain down to 0.001, then as a power of ten."""
+    if value >= 0.001:  # noqa: PLR2004 - below, zeros are hard to count
+        return f"{value:.3f}"
+    if value <= 0:
+        return "below any number"
+    digit, exponent = f"{value:.0e}".split("e")
+    return f"{digit} \N{MULTIPLICATION SIGN} 10{str(int(exponent)).translate(_SUPERSCRIPTS)}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them."""
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"  # noqa: PLR2004 - an hour
+
+
+def plain(name: str) -> str:
+    """Return the name of a proposal or a gate as words."""
+    return name.replace("_", " ")
+
+
+def count(number: int, noun: str) -> str:
+    """Return ``1 bug`` or ``7 bugs``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def headline(context: ReportContext) -> str:
+    """Return the verdict of the whole run in one sentence."""
+    found, bugs = len(context.regions.reported), bugs_of(context)
+    if not found:
+        return "No bug found at this budget."
+    if not context.labels or all(label.reason == "no votes" for label in context.labels):
+        return f"{count(found, 'candidate bug')} found, not labelled yet."
+    if not bugs:
+        return f"No bug confirmed: {count(found, 'candidate region')} found, none was given a label."
+    return f"Defuse found {count(bugs, 'bug')} in {context.title}."
+
+
+def bugs_of(context: ReportContext) -> int:
+    """Return how many regions were given a label."""
+    return sum(label.label is not None for label in context.labels)
+
+
+def searched(context: ReportContext) -> str:
+    """Return what was searched, in one sentence."""
+    search = context.search
+    proposals = " and ".join(plain(each.proposal) for each in search.counts) or "no proposal"
+    images = count(len(context.splits.reference), "reference image")
+    return (
+        f"What was searched: {count(search.candidates, 'candidate image')} drawn from {images} by {proposals}; "
+        f"{search.flips:,} changed the model's answer, {search.kept:,} of them passed every gate, "
+        f"and {count(context.regions.fitted, 'candidate region')} came of these."
+    )
+
+
+def pairs(context: ReportContext) -> str:
+    """Return which class is read as which, most regions first; empty without a bug."""
+    names = context.class_names
+    labels = {label.region: label.label for label in context.labels}
+    found = Counter(
+        f"{names[label]} read as {names[region.predicted]}"
+        for region in context.regions.reported
+        if (label := labels.get(region.name)) is not None
+    )
+    return "; ".join(f"{pair} ({count(number, 'region')})" for pair, number in found.most_common(6))
+
+
+def repaired(context: ReportContext) -> str:
+    """Return what the repair did, in one sentence; empty when nothing was to be repaired."""
+    if not bugs_of(context):
+        return ""
+    repair = context.repair
+    if repair is None or repair.chosen is None:
+        return f"No repaired model: {context.outcome or 'no repair was made'}."
+    before, after, control = repair.before, repair.after, repair.control
+    return (
+        f"The repaired model fails on {rate_text(after.failure)} of fresh region samples instead of "
+        f"{rate_text(before.failure)} (the same training without region samples: {rate_text(control.failure)}); "
+        f"its test accuracy is {rate_text(after.test)} instead of {rate_text(before.test)}."
+    )

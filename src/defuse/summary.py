@@ -1,0 +1,257 @@
+"""``summary.json``: what a run found and did, in figures. The classes below are its schema."""
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from defuse.pipeline import Run
+from defuse.records import Rate, Region, RegionLabel, Scores
+from defuse.versions import versions
+
+SCHEMA = 1
+"""Version of the summary's schema; raised when a key changes its meaning or goes."""
+
+
+class Part(BaseModel):
+    """Base of the summary's parts: immutable, and no key but those that are documented."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Share(Part):
+    """A share with its 95 % Wilson interval; ``value`` is null when nothing was tried."""
+
+    successes: int
+    trials: int
+    value: float | None
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, rate: Rate) -> Self:
+        """Return a rate as plain figures."""
+        low, high = rate.interval
+        return cls(
+            successes=rate.successes,
+            trials=rate.trials,
+            value=rate.value if rate.trials else None,
+            low=low,
+            high=high,
+        )
+
+
+class ProposalSummary(Part):
+    """What became of one proposal's candidates."""
+
+    proposal: str
+    candidates: int
+    flips: int
+    kept: int
+
+
+class GateSummary(Part):
+    """How many reached a gate and how many passed it."""
+
+    gate: str
+    tested: int
+    passed: int
+
+
+class SearchSummary(Part):
+    """The search: ``flip_rate`` is flips over candidates, ``kept_rate`` is failures kept over candidates."""
+
+    candidates: int
+    flips: int
+    kept: int
+    flip_rate: Share
+    kept_rate: Share
+    proposals: tuple[ProposalSummary, ...]
+    gates: tuple[GateSummary, ...]
+
+
+class RegionSummary(Part):
+    """One reported region, in rank order.
+
+    ``label`` is the class proposed, ``decision`` the class that annotators gave it (null when thrown out, for
+    ``reason``); ``machine`` says that judges, not people, decided. ``failure_before``, ``failure_after`` and
+    ``failure_control`` are on final samples; null where there was no repair.
+    """
+
+    name: str
+    label: str
+    predicted: str
+    support: int
+    weight: float
+    keep_rate: Share
+    failure_rate: Share
+    p_value: float
+    q_value: float
+    decision: str | None
+    reason: str
+    machine: bool
+    failure_before: Share | None
+    failure_after: Share | None
+    failure_control: Share | None
+
+
+class ScoresSummary(Part):
+    """One model's accuracy on real images and its failure rate over all labelled regions' final samples."""
+
+    validation_accuracy: Share
+    test_accuracy: Share
+    region_failure_rate: Share
+
+    @classmethod
+    def of(cls, scores: Scores) -> Self:
+        """Return scores as plain figures."""
+        return cls(
+            validation_accuracy=Share.of(scores.validation),
+            test_accuracy=Share.of(scores.test),
+            region_failure_rate=Share.of(scores.failure),
+        )
+
+
+class SweepSummary(Part):
+    """One lambda: its validation accuracy, its accuracy on select samples, and whether it met the cap."""
+
+    weight: float
+    validation_accuracy: Share
+    region_accuracy: Share
+    allowed: bool
+
+
+class RepairSummary(Part):
+    """The repair; ``chosen`` is the lambda taken, null when none met the cap."""
+
+    chosen: float | None
+    steps: int
+    sweep: tuple[SweepSummary, ...]
+    before: ScoresSummary
+    after: ScoresSummary
+    control: ScoresSummary
+    negative_flips: Share
+
+
+class Summary(Part):
+    """Everything in figures. Rates are shares in [0, 1], times are seconds, the bound is in nats per image."""
+
+    schema_version: int
+    preset: str
+    seed: int
+    source: str
+    classes: int
+    images: dict[str, int]
+    test_accuracy: Share
+    generator_bound: float
+    reconstruction_kept: Share
+    judge_accuracy: tuple[Share, ...]
+    search: SearchSummary
+    regions: tuple[RegionSummary, ...]
+    regions_fitted: int
+    regions_dropped: dict[str, int]
+    repair: RepairSummary | None
+    repair_outcome: str
+    suite_cases: int
+    seconds: dict[str, float]
+    versions: dict[str, str]
+
+
+def summarise(run: Run) -> Summary:
+    """Return the summary of a run; what is not done yet is done first."""
+    search = run.identified.search
+    splits = run.splits
+    return Summary(
+        schema_version=SCHEMA,
+        preset=run.config.preset,
+        seed=run.config.seed,
+        source=run.config.data.source,
+        classes=len(splits.class_names),
+        images={
+            "reference": len(splits.reference),
+            "validation": len(splits.validation),
+            "test": len(splits.test),
+        },
+        test_accuracy=Share.of(run.test_accuracy),
+        generator_bound=run.bound,
+        reconstruction_kept=Share.of(run.quality.kept),
+        judge_accuracy=tuple(Share.of(rate) for rate in run.panel.accuracy),
+        search=SearchSummary(
+            candidates=search.candidates,
+            flips=search.flips,
+            kept=search.kept,
+            flip_rate=Share.of(Rate(search.flips, search.candidates)),
+            kept_rate=Share.of(Rate(search.kept, search.candidates)),
+            proposals=tuple(
+                ProposalSummary(proposal=c.proposal, candidates=c.candidates, flips=c.flips, kept=c.kept)
+                for c in search.counts
+            ),
+            gates=tuple(GateSummary(gate=g, tested=tested, passed=passed) for g, tested, passed in search.gates),
+        ),
+        regions=_regions(run),
+        regions_fitted=run.regions.fitted,
+        regions_dropped=dict(run.regions.dropped),
+        repair=_repair(run),
+        repair_outcome=run.outcome,
+        suite_cases=len(run.suite.cases),
+        seconds=run.seconds,
+        versions=versions(),
+    )
+
+
+def _regions(run: Run) -> tuple[RegionSummary, ...]:
+    repair = run.corrected.repair if run.corrected else None
+    scores = {
+        when: {score.region: Share.of(score.failure) for score in measured.regions}
+        for when, measured in (
+            {"before": repair.before, "after": repair.after, "control": repair.control} if repair else {}
+        ).items()
+    }
+    return tuple(
+        _region(region, label, run.splits.class_names, {when: of.get(region.name) for when, of in scores.items()})
+        for region, label in zip(run.regions.reported, run.labels, strict=True)
+    )
+
+
+def _region(
+    region: Region, label: RegionLabel, names: tuple[str, ...], failure: dict[str, Share | None]
+) -> RegionSummary:
+    return RegionSummary(
+        name=region.name,
+        label=names[region.label],
+        predicted=names[region.predicted],
+        support=region.support,
+        weight=region.weight,
+        keep_rate=Share.of(region.evidence.keep),
+        failure_rate=Share.of(region.evidence.failure),
+        p_value=region.evidence.p_value,
+        q_value=region.evidence.q_value,
+        decision=None if label.label is None else names[label.label],
+        reason=label.reason,
+        machine=label.machine,
+        failure_before=failure.get("before"),
+        failure_after=failure.get("after"),
+        failure_control=failure.get("control"),
+    )
+
+
+def _repair(run: Run) -> RepairSummary | None:
+    repair = run.corrected.repair if run.corrected else None
+    if repair is None:
+        return None
+    return RepairSummary(
+        chosen=repair.chosen,
+        steps=repair.steps,
+        sweep=tuple(
+            SweepSummary(
+                weight=point.weight,
+                validation_accuracy=Share.of(point.validation),
+                region_accuracy=Share.of(point.region),
+                allowed=point.allowed,
+            )
+            for point in repair.sweep
+        ),
+        before=ScoresSummary.of(repair.before),
+        after=ScoresSummary.of(repair.after),
+        control=ScoresSummary.of(repair.control),
+        negative_flips=Share.of(repair.negative_flips),
+    )

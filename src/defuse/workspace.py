@@ -1,0 +1,94 @@
+"""Opening a run's folder: the lock, and the manifest that says which run lives there."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from defuse.classifiers import Classifier, TorchClassifier
+from defuse.config import Config, build_config
+from defuse.errors import RunError
+from defuse.records import Splits
+from defuse.rundir import RunDir, read_json, write_json
+from defuse.versions import versions
+
+SCHEMA = 1
+"""Version of the folder's layout."""
+
+
+def data_fingerprint(splits: Splits) -> str:
+    """Return a hash of every image and label that the run may see."""
+    digest = hashlib.sha256()
+    for part in (splits.reference, splits.validation, splits.test):
+        for array in (part.images, part.labels):
+            digest.update(np.ascontiguousarray(array))
+    return digest.hexdigest()[:16]
+
+
+def classifier_fingerprint(weights: Path | None, given: Classifier | None) -> str:
+    """Return a hash of the weights under test; a black box has none and is told apart by its type alone."""
+    if isinstance(given, TorchClassifier):
+        digest = hashlib.sha256()
+        for name, tensor in sorted(given.module.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()[:16]
+    if given is not None:
+        return type(given).__name__
+    if weights is not None and weights.exists():
+        return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
+    return "built-in"
+
+
+def claim(folder: RunDir, config: Config, data: str, classifier: str) -> None:
+    """Write the manifest of a new folder, or check that the folder belongs to this very run.
+
+    A resumed run takes the thread count of the manifest, since results may differ in the last bit between counts.
+
+    Raises:
+        RunError: the folder belongs to another configuration, other data or another classifier; the first differing
+            key is named.
+    """
+    identity = {"schema": SCHEMA, "config": config.plain(), "data": data, "classifier": classifier}
+    if not folder.manifest.exists():
+        if folder.root.exists() and any(path.name != ".lock" for path in folder.root.iterdir()):
+            raise RunError(f"{folder.root}: not empty and not a run's folder; choose another with --out")
+        threads = torch.get_num_threads()
+        write_json(folder.manifest, {**identity, "threads": threads, "versions": versions()})
+        return
+    found = read_json(folder.manifest)
+    mine, theirs = _flat(json.loads(json.dumps(identity))), _flat(found)
+    for key in sorted(mine.keys() | (theirs.keys() - {"threads"})):
+        if key.startswith("versions."):
+            continue
+        if mine.get(key) != theirs.get(key):
+            raise RunError(
+                f"{folder.root}: holds a run with {key} = {theirs.get(key)!r}, not {mine.get(key)!r}; "
+                "use the same configuration to go on, or another --out"
+            )
+    torch.set_num_threads(int(found["threads"]))
+
+
+def stored_config(folder: RunDir) -> Config:
+    """Return the configuration of the run that lives in a folder.
+
+    Raises:
+        RunError: there is no run.
+    """
+    if not folder.manifest.exists():
+        raise RunError(f"{folder.root}: no run here (no manifest.json); start one with `defuse run`")
+    return build_config(read_json(folder.manifest)["config"], where=str(folder.manifest))
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        pairs = value.items()
+    elif isinstance(value, list):
+        pairs = ((str(i), item) for i, item in enumerate(value))
+    else:
+        return {prefix.removesuffix("."): value}
+    return {key: leaf for name, item in pairs for key, leaf in _flat(item, f"{prefix}{name}.").items()}

@@ -1,0 +1,228 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+from torch import nn
+
+from defuse.classifiers import TorchClassifier
+from defuse.classifiers.base import Classifier
+from defuse.correct import Correct
+from defuse.correct.measure import holds_cap, select
+from defuse.errors import ClassifierError, RunError, VerdictError
+from defuse.records import Purpose, Rate, Regions, SweepPoint
+
+QUICK = Correct(lambdas=(0.3, 1.0), steps=60, batch_size=64, region_batch_size=64, learning_rate=2e-3)
+
+
+def run(toy, settings=QUICK, seed=0):
+    return settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=seed)
+
+
+def same_weights(a, b):
+    pairs = zip(a.module.state_dict().values(), b.module.state_dict().values(), strict=True)
+    return all(torch.equal(first, second) for first, second in pairs)
+
+
+def change_samples(toy, change, purpose):
+    samples = {key: change(part) if key[1] is purpose else part for key, part in toy.regions.samples.items()}
+    return replace(toy, regions=Regions(toy.regions.reported, samples, fitted=2))
+
+
+def blank(samples):
+    return replace(samples, images=np.zeros_like(samples.images))
+
+
+@pytest.fixture(scope="module")
+def repaired(toy):
+    return run(toy)
+
+
+def test_planted_bug_is_repaired_and_accuracy_is_kept(repaired):
+    repair = repaired.repair
+    assert repair.before.failure.value > 0.9, "the bug is there"
+    assert repair.after.failure.value < 0.05
+    assert repair.after.test.successes >= repair.before.test.successes - 0.001 * 400
+    assert repair.chosen in QUICK.lambdas
+    assert repair.steps == 60
+    assert [point.weight for point in repair.sweep] == [0.3, 1.0]
+    assert [score.region for score in repair.after.regions] == ["r001"], "a region thrown out takes no part"
+    assert repaired.reason == f"repaired with lambda {repair.chosen:g}"
+
+
+def test_figures_are_those_of_the_returned_model(toy, repaired):
+    """Every figure again, counted by hand."""
+    test, final = toy.splits.test, toy.regions.samples["r001", Purpose.FINAL]
+    old, new = toy.classifier.predict(test.images), repaired.classifier.predict(test.images)
+    repair = repaired.repair
+    assert repair.before.test == Rate(int((old == test.labels).sum()), 400)
+    assert repair.after.test == Rate(int((new == test.labels).sum()), 400)
+    assert repair.negative_flips == Rate(int(((old == test.labels) & (new != test.labels)).sum()), 400)
+    assert repair.after.failure == Rate(int((repaired.classifier.predict(final.images) != 1).sum()), 150)
+    validation = toy.splits.validation
+    right = repaired.classifier.predict(validation.images) == validation.labels
+    point = next(point for point in repair.sweep if point.weight == repair.chosen)
+    assert repair.after.validation == point.validation == Rate(int(right.sum()), 300)
+    select_images = toy.regions.samples["r001", Purpose.SELECT].images
+    assert point.region == Rate(int((repaired.classifier.predict(select_images) != 1).sum()), 100)
+
+
+def test_lambda_zero_equals_the_control(toy):
+    repair = run(toy, replace(QUICK, lambdas=(0.0,))).repair
+    assert repair.chosen == 0.0
+    assert repair.after == repair.control
+    assert repair.control.failure.value > 0.5, "bright images alone do not teach dark ones here"
+
+
+def test_same_seed_same_model_other_seed_other_model(toy, repaired):
+    again = run(toy)
+    assert same_weights(repaired.classifier, again.classifier)
+    assert repaired.repair == again.repair
+    assert not same_weights(repaired.classifier, run(toy, seed=1).classifier)
+
+
+def test_neither_test_images_nor_final_samples_matter_to_the_model(toy, repaired):
+    wrong = replace(toy.splits.test, labels=1 - toy.splits.test.labels)
+    other = replace(toy, splits=replace(toy.splits, test=wrong))
+    other = run(change_samples(other, blank, Purpose.FINAL))
+    assert same_weights(repaired.classifier, other.classifier)
+    assert other.repair.sweep == repaired.repair.sweep
+    assert other.repair.after.test.value < 0.1, "they are scored, though"
+
+
+def test_cap_is_kept_and_the_old_model_returned(toy):
+    """Region labels that contradict the reference images: every lambda that learns them breaks the cap."""
+    reversed_labels = change_samples(
+        toy,
+        lambda part: replace(part, images=toy.splits.reference.images[toy.splits.reference.labels == 0][:200]),
+        Purpose.REPAIR,
+    )
+    corrected = run(reversed_labels, replace(QUICK, lambdas=(30.0, 100.0)))
+    repair = corrected.repair
+    assert not any(point.allowed for point in repair.sweep)
+    assert all(point.validation.value < repair.before.validation.value - 0.001 for point in repair.sweep)
+    assert repair.chosen is None
+    assert corrected.classifier is toy.classifier
+    assert repair.after == repair.before
+    assert repair.negative_flips == Rate(0, 400)
+    assert "max_accuracy_loss" in corrected.reason
+    loose = run(reversed_labels, replace(QUICK, lambdas=(30.0,), max_accuracy_loss=1.0))
+    assert loose.repair.chosen == 30.0
+
+
+def test_nan_loss_keeps_the_old_weights(toy):
+    corrected = run(toy, replace(QUICK, learning_rate=1e30))
+    assert corrected.classifier is toy.classifier
+    assert corrected.repair.chosen is None
+    assert all(point.validation.trials == 0 and not point.allowed for point in corrected.repair.sweep)
+    assert corrected.repair.control.test.trials == 0
+    assert "learning_rate" in corrected.reason
+
+
+def test_one_diverging_lambda_does_not_stop_the_others(toy):
+    corrected = run(toy, replace(QUICK, lambdas=(1e39, 1.0)))
+    assert [point.allowed for point in corrected.repair.sweep] == [False, True]
+    assert corrected.repair.chosen == 1.0
+
+
+def test_only_kept_samples_count_unless_all_are_asked_for(toy):
+    half = np.arange(150) < 50
+    marked = change_samples(toy, lambda part: replace(part, kept=half), Purpose.FINAL)
+    marked = change_samples(marked, lambda part: replace(part, kept=np.arange(200) < 10), Purpose.REPAIR)
+    assert run(marked).repair.before.failure.trials == 50
+    everything = run(marked, replace(QUICK, kept_only=False))
+    assert everything.repair.before.failure.trials == 150
+    assert same_weights(everything.classifier, run(toy).classifier), "all 200 repair samples were used"
+
+
+def test_samples_teach_the_majority_label_not_the_proposed_one(toy):
+    region = replace(toy.regions.reported[0], label=0)
+    regions = Regions((region, toy.regions.reported[1]), toy.regions.samples, fitted=2)
+    assert run(replace(toy, regions=regions)).repair == run(toy).repair
+
+
+def test_nothing_to_repair_is_a_plain_result(toy):
+    for other in (toy.with_region_labels(None), toy.with_region_labels()):
+        corrected = run(other)
+        assert corrected.repair is None
+        assert corrected.classifier is toy.classifier
+        assert corrected.reason.startswith("nothing to repair")
+    none_kept = change_samples(toy, lambda part: replace(part, kept=np.zeros(200, dtype=bool)), Purpose.REPAIR)
+    assert run(none_kept).repair is None
+
+
+def test_select_prefers_repaired_regions_then_the_smaller_lambda_and_never_breaks_the_cap():
+    def point(weight, failures, *, allowed=True):
+        return SweepPoint(weight, Rate(95, 100), Rate(failures, 50), allowed=allowed)
+
+    assert select((point(3.0, 5), point(1.0, 5), point(0.1, 20), point(9.0, 0, allowed=False))).weight == 1.0
+    assert select((point(1.0, 5), point(9.0, 4))).weight == 9.0
+    assert select((point(1.0, 0, allowed=False),)) is None
+    empty = [SweepPoint(weight, Rate(95, 100), Rate(0, 0), allowed=True) for weight in (2.0, 1.0)]
+    assert select(tuple(empty)).weight == 1.0
+
+
+@settings(deadline=None)
+@given(trials=st.integers(1, 10_000), lost=st.integers(-50, 50))
+def test_cap_is_a_share_of_the_same_images(trials, lost):
+    before, after = Rate(trials, trials), Rate(trials - lost, trials)
+    assert holds_cap(before, after, 0.001) == (1000 * lost <= trials)
+
+
+class BlackBox(Classifier):
+    """Answers, and shows no weights."""
+
+    finetunable = False
+
+    def _forward(self, pixels):
+        return torch.zeros(len(pixels), len(self.class_names))
+
+
+def test_bad_input_black_box_says_what_it_can_still_do(toy):
+    with pytest.raises(ClassifierError, match=r"BlackBox.*regions, the report and the regression suite.*Module"):
+        run(replace(toy, classifier=BlackBox(("left", "right"))))
+
+
+def test_bad_input_module_without_trainable_parameters(toy):
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 2)).requires_grad_(requires_grad=False)
+    with pytest.raises(ClassifierError, match="requires_grad"):
+        run(replace(toy, classifier=TorchClassifier(module, ("left", "right"))))
+
+
+def test_bad_input_labels_that_do_not_fit(toy):
+    with pytest.raises(VerdictError, match=r"r001 has label 2, expected 0 to 1"):
+        run(toy.with_region_labels(2))
+    stranger = replace(toy.labels[0], region="r009")
+    with pytest.raises(VerdictError, match="r009 is not among the 2 regions"):
+        run(replace(toy, labels=(stranger,)))
+
+
+def test_bad_input_region_without_samples(toy):
+    samples = {key: part for key, part in toy.regions.samples.items() if key[1] is not Purpose.SELECT}
+    regions = Regions(toy.regions.reported, samples, fitted=2)
+    with pytest.raises(RunError, match="r001 has no samples for 'select'"):
+        run(replace(toy, regions=regions))
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"lambdas": (0.1, -0.1)},
+        {"lambdas": ()},
+        {"lambdas": (float("nan"),)},
+        {"lambdas": (float("inf"),)},
+        {"steps": 0},
+        {"batch_size": 0},
+        {"region_batch_size": 0},
+        {"learning_rate": 0.0},
+        {"max_accuracy_loss": -0.1},
+        {"max_accuracy_loss": 1.1},
+        {"lamda": (1.0,)},
+    ],
+)
+def test_bad_input_settings(setting):
+    with pytest.raises(ValidationError, match=next(iter(setting))):
+        Correct(**setting)

@@ -1,0 +1,253 @@
+import json
+import math
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from safetensors.numpy import load_file, save_file
+
+from defuse.classifiers.base import Classifier
+from defuse.correct import UNREPAIRED_MAX_FAILURE_RATE, Correct, build_suite, check, load_suite, save_suite
+from defuse.errors import ClassifierError, SuiteError
+from defuse.records import Rate, Regions, Suite, SuiteCase
+
+CLASSES = ("left", "right")
+
+
+class Mean(Classifier):
+    """Reads an image as class 1 when its mean is at least ``limit`` (of 255); takes 8 x 8 images only."""
+
+    finetunable = False
+
+    def __init__(self, limit, class_names=CLASSES):
+        super().__init__(class_names)
+        self.limit = limit
+
+    def _forward(self, pixels):
+        if pixels.shape[1:] != (1, 8, 8):
+            raise RuntimeError("mat1 and mat2 shapes\ncannot be multiplied")
+        bright = (pixels.mean(dim=(1, 2, 3)) * 255 >= self.limit - 0.5).float()
+        return torch.stack([1 - bright, bright], dim=1)
+
+
+def steps(count=200):
+    """Flat images of brightness 0, 1, 2 ..., so that ``Mean(m)`` reads exactly the first m as class 0."""
+    return np.broadcast_to(np.arange(count, dtype=np.uint8).reshape(-1, 1, 1, 1), (count, 8, 8, 1)).copy()
+
+
+def one_case(limit=0.1):
+    return Suite(CLASSES, (SuiteCase("r001", 1, 0, steps(), limit),))
+
+
+def wilson_upper(k, n, z=1.959963984540054):
+    p = k / n
+    return (p + z * z / (2 * n) + z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
+
+
+@pytest.fixture(scope="module")
+def corrected(toy):
+    quick = Correct(lambdas=(1.0,), steps=60, batch_size=64, region_batch_size=64, learning_rate=2e-3)
+    return quick.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
+
+
+def same(a, b):
+    if a.class_names != b.class_names or len(a.cases) != len(b.cases):
+        return False
+    return all(
+        np.array_equal(x.images, y.images)
+        and x.images.dtype == y.images.dtype
+        and replace(x, images=steps(1)).__dict__.keys() == y.__dict__.keys()
+        and (x.region, x.label, x.predicted_before, x.max_failure_rate)
+        == (y.region, y.label, y.predicted_before, y.max_failure_rate)
+        for x, y in zip(a.cases, b.cases, strict=True)
+    )
+
+
+def test_old_model_fails_the_suite_and_the_repaired_one_passes(toy, corrected):
+    suite = build_suite(toy.regions, toy.labels, corrected.repair, corrected.classifier, CLASSES)
+    assert [(case.region, case.label, case.predicted_before, len(case.images)) for case in suite.cases] == [
+        ("r001", 1, 0, 150)
+    ]
+    (old,), (new,) = check(suite, toy.classifier), check(suite, corrected.classifier)
+    assert not old.passed
+    assert old.failure == corrected.repair.before.failure
+    assert new.passed
+    assert new.failure == corrected.repair.after.failure
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 37])
+def test_threshold_is_the_upper_wilson_bound(toy, corrected, wrong):
+    final = {
+        key: replace(part, images=steps(150)) if key[1].value == "final" else part
+        for key, part in toy.regions.samples.items()
+    }
+    regions = Regions(toy.regions.reported, final, fitted=2)
+    suite = build_suite(regions, toy.labels, corrected.repair, Mean(wrong), CLASSES)
+    assert suite.cases[0].max_failure_rate == pytest.approx(wilson_upper(wrong, 150), abs=1e-9)
+
+
+def test_unrepaired_model_gets_the_documented_threshold(toy, corrected):
+    kept_old = replace(corrected.repair, chosen=None)
+    for repair in (None, kept_old):
+        suite = build_suite(toy.regions, toy.labels, repair, Mean(0), CLASSES)
+        assert [case.max_failure_rate for case in suite.cases] == [UNREPAIRED_MAX_FAILURE_RATE]
+        assert not check(suite, toy.classifier)[0].passed
+
+
+def test_only_kept_images_enter_unless_all_are_asked_for(toy):
+    kept = np.arange(150) % 3 == 0
+    samples = {
+        key: replace(part, kept=kept) if key[1].value == "final" else part for key, part in toy.regions.samples.items()
+    }
+    regions = Regions(toy.regions.reported, samples, fitted=2)
+    (case,) = build_suite(regions, toy.labels, None, toy.classifier, CLASSES).cases
+    np.testing.assert_array_equal(case.images, samples["r001", "final"].images[kept])
+    (case,) = build_suite(regions, toy.labels, None, toy.classifier, CLASSES, kept_only=False).cases
+    assert len(case.images) == 150
+    none = {key: replace(part, kept=np.zeros(len(part), dtype=bool)) for key, part in samples.items()}
+    assert build_suite(Regions(regions.reported, none, fitted=2), toy.labels, None, toy.classifier, CLASSES).cases == ()
+
+
+@settings(deadline=None)
+@given(wrong=st.integers(0, 200), limit=st.integers(0, 200))
+def test_check_passes_exactly_up_to_the_threshold(wrong, limit):
+    (result,) = check(one_case(limit / 200), Mean(wrong))
+    assert result.failure == Rate(wrong, 200)
+    assert result.passed == (wrong <= limit)
+
+
+@st.composite
+def suites(draw):
+    names = tuple(draw(st.lists(st.text(min_size=1, max_size=6), min_size=2, max_size=5, unique=True)))
+    regions = draw(st.lists(st.from_regex(r"r[0-9]{3}", fullmatch=True), max_size=4, unique=True))
+    index = st.integers(0, len(names) - 1)
+    shape = draw(st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 3])))
+    cases = [
+        SuiteCase(region, draw(index), draw(index), draw(hnp.arrays(np.uint8, shape)), draw(st.floats(0, 1)))
+        for region in regions
+    ]
+    return Suite(names, tuple(cases))
+
+
+@settings(deadline=None, max_examples=40)
+@given(suites())
+def test_suite_round_trip_and_same_bytes(suite):
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder, "a"), Path(folder, "b")
+        save_suite(first, suite)
+        loaded = load_suite(first)
+        assert same(suite, loaded)
+        save_suite(second, loaded)
+        for name in ("suite.json", "images.safetensors"):
+            assert (first / name).read_bytes() == (second / name).read_bytes()
+        assert {path.name for path in first.iterdir()} == {"suite.json", "images.safetensors"}
+
+
+def test_description_is_for_people(tmp_path):
+    save_suite(tmp_path, one_case())
+    (case,) = json.loads((tmp_path / "suite.json").read_text())["cases"]
+    assert case["label"] == {"index": 1, "name": "right"}
+    assert case["images"] == 200
+    assert check(load_suite(tmp_path), Mean(20))[0].passed
+    assert not check(load_suite(tmp_path), Mean(21))[0].passed
+
+
+def test_bad_input_suite_of_other_classes():
+    with pytest.raises(SuiteError, match="made for 2 classes, the classifier has 3"):
+        check(one_case(), Mean(0, ("left", "right", "up")))
+    with pytest.raises(SuiteError, match="class 0 is 'left', the classifier's is 'right'"):
+        check(one_case(), Mean(0, ("right", "left")))
+
+
+def test_bad_input_suite_of_another_image_size():
+    suite = Suite(CLASSES, (SuiteCase("r001", 1, 0, np.zeros((2, 9, 9, 3), np.uint8), 0.1),))
+    with pytest.raises(SuiteError, match=r"case r001: .* images of 9 x 9 x 3") as raised:
+        check(suite, Mean(0))
+    assert "\n" not in str(raised.value)
+
+
+def edit(folder, change):
+    path = folder / "suite.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (lambda c: c.update(version=2), "version"),
+        (lambda c: c.pop("class_names"), "class_names"),
+        (lambda c: c["class_names"].reverse(), "class 1 is not 'right'"),
+        (lambda c: c["cases"][0].update(max_failure_rate=1.5), "max_failure_rate"),
+        (lambda c: c["cases"][0].update(max_failure_rate="0.1"), "max_failure_rate"),
+        (lambda c: c["cases"][0].update(extra=1), "extra"),
+        (lambda c: c["cases"][0]["label"].update(index=7), "class 7 is not 'right'"),
+        (lambda c: c["cases"].append(c["cases"][0]), "same region"),
+    ],
+)
+def test_bad_input_suite_description(tmp_path, change, where):
+    save_suite(tmp_path, one_case())
+    edit(tmp_path, change)
+    with pytest.raises(SuiteError, match=where) as raised:
+        load_suite(tmp_path)
+    assert "suite.json" in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_bad_input_suite_image_was_changed(tmp_path):
+    save_suite(tmp_path, one_case())
+    path = tmp_path / "images.safetensors"
+    images = {name: array.copy() for name, array in load_file(path).items()}
+    images["r001"][17, 3, 3, 0] ^= 1
+    save_file(images, path)
+    with pytest.raises(SuiteError, match=r"images\.safetensors: the images of r001 were changed \(hash mismatch\)"):
+        load_suite(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        {"r001": steps()[:10]},
+        {"r001": steps().reshape(200, 4, 16, 1)},
+        {"r001": steps().view(np.int8)},
+        {"r002": steps()},
+        {"r001": steps(), "r002": steps()},
+    ],
+)
+def test_bad_input_suite_other_images(tmp_path, images):
+    save_suite(tmp_path, one_case())
+    save_file(images, tmp_path / "images.safetensors")
+    with pytest.raises(SuiteError, match=r"images\.safetensors"):
+        load_suite(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["suite.json", "images.safetensors"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "folder"])
+def test_bad_input_damaged_suite(tmp_path, name, damage):
+    save_suite(tmp_path, one_case())
+    path = tmp_path / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "folder":
+        path.mkdir()
+    elif damage != "missing":
+        path.write_bytes(content[: 0 if damage == "empty" else len(content) // 2])
+    with pytest.raises(SuiteError, match=name.replace(".", r"\.")) as raised:
+        load_suite(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_bad_input_classifier_with_nan_logits_is_named():
+    class Broken(Mean):
+        def _forward(self, pixels):
+            return super()._forward(pixels) * float("nan")
+
+    with pytest.raises((SuiteError, ClassifierError), match="NaN"):
+        check(one_case(), Broken(0))

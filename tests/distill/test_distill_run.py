@@ -1,0 +1,240 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from distill_toys import ToyJudge, failures, toys, true_rates
+from pydantic import ValidationError
+
+from defuse.distill import DirichletMixture, Distill, gather_evidence
+from defuse.distill.candidates import FEW_IN_GROUP, LOW_SUPPORT, LOW_WEIGHT
+from defuse.distill.distill import LOW_KEEP_RATE, NOT_PROVEN, OVER_LIMIT
+from defuse.records import Purpose
+
+ONE = DirichletMixture(max_components=1)
+BUG = (0, 1, (2.5, 2.5, 0.0), 0.4, 80)
+"""Nearly every sample is kept and misread."""
+AMBIGUOUS = (1, 2, (2.5, -2.5, 0.0), 0.4, 120)
+"""Misread, but the judge keeps next to none."""
+READ_WELL = (2, 3, (-2.0, 2.5, 0.0), 0.4, 90)
+"""Kept, but read rightly: the failures were a fluke."""
+
+
+def run(distill, found, *, seed=0, conditional=True, **changes):
+    world = replace(toys(conditional=conditional), **changes)
+    return distill.run(found, world.generator, world.classifier, world.judge, world.keeps_label, seed=seed)
+
+
+def same_region(one, other):
+    """Equal but for what compares candidates: q value and name."""
+
+    def strip(region):
+        return replace(region.evidence, q_value=0.0)
+
+    return (
+        (one.label, one.predicted, one.weight, one.support)
+        == (other.label, other.predicted, other.weight, other.support)
+        and strip(one) == strip(other)
+        and np.array_equal(one.mean, other.mean)
+        and np.array_equal(one.covariance, other.covariance)
+    )
+
+
+def test_only_what_is_kept_and_misread_is_reported():
+    regions = run(Distill(mixture=ONE), failures(BUG, AMBIGUOUS, READ_WELL))
+    (region,) = regions.reported
+    assert (region.name, region.label, region.predicted, region.support) == ("r001", 0, 1, 80)
+    assert region.weight == pytest.approx(1.0)
+    assert region.evidence.answers[0][0] == 1
+    assert regions.fitted == 3
+    assert regions.dropped == {LOW_KEEP_RATE: 1, NOT_PROVEN: 1}
+    np.testing.assert_allclose(region.mean, BUG[2], atol=0.2)
+
+
+def test_evidence_agrees_with_the_closed_form_of_the_reported_gaussian():
+    border = (0, 1, (1.0, 0.9, 0.0), 0.7, 300)
+    (region,) = run(Distill(mixture=ONE, samples=4000), failures(border)).reported
+    keep, failure = true_rates(region.mean, region.covariance)
+    assert 0.6 < keep < 0.9
+    assert 0.6 < failure < 0.9
+    assert region.evidence.keep.interval[0] <= keep <= region.evidence.keep.interval[1]
+    assert region.evidence.failure.interval[0] <= failure <= region.evidence.failure.interval[1]
+
+
+def test_several_bugs_of_one_pair_become_several_regions_in_order_of_support():
+    thin = (0, 1, (2.5, 2.5, -4.0), 0.4, 60)
+    regions = run(Distill(mixture=DirichletMixture(max_components=2)), failures(BUG, thin))
+    assert [(region.name, region.support) for region in regions.reported] == [("r001", 80), ("r002", 60)]
+    np.testing.assert_allclose([region.weight for region in regions.reported], [80 / 140, 60 / 140], atol=0.02)
+
+
+def test_rank_is_support_times_failure_rate():
+    often = (1, 2, (1.0, 2.5, 0.0), 0.3, 100)  # misread at about 95 %
+    rarely = (2, 3, (0.75, 2.5, 0.0), 0.5, 110)  # at about 70 %
+    reported = run(Distill(mixture=ONE), failures(BUG, often, rarely)).reported
+    scores = [region.support * region.evidence.failure.value for region in reported]
+    assert scores == sorted(scores, reverse=True)
+    assert [region.label for region in reported] == [1, 0, 2]
+
+
+def test_samples_show_their_label_and_differ_between_purposes():
+    border = (0, 1, (2.0, 0.6, 0.0), 0.5, 200)
+    distill = Distill(mixture=ONE, samples=150, tiles=40, repair_samples=60, select_samples=30, final_samples=50)
+    regions = run(distill, failures(border))
+    wanted = {"evidence": 150, "show": 40, "repair": 60, "select": 30, "final": 50}
+    assert {purpose.value: len(samples) for (_, purpose), samples in regions.samples.items()} == wanted
+    for (name, purpose), samples in regions.samples.items():
+        assert (name, purpose) == (samples.region, samples.purpose)
+        assert samples.kept.all() == (purpose is not Purpose.EVIDENCE)
+    codes = np.concatenate([samples.z for samples in regions.samples.values()])
+    assert len(np.unique(codes, axis=0)) == len(codes)
+
+
+def test_evidence_can_be_counted_again_from_its_samples():
+    regions = run(Distill(mixture=ONE), failures(BUG, (1, 2, (1.0, 0.6, 0.0), 0.6, 70)))
+    assert len(regions.reported) == 2
+    for region in regions.reported:
+        again = gather_evidence(regions.samples[region.name, Purpose.EVIDENCE], region.label, 0.5)
+        assert replace(again, q_value=region.evidence.q_value) == region.evidence
+
+
+def test_too_few_draws_give_fewer_samples():
+    border = (0, 1, (2.5, 0.2, 0.0), 0.4, 200)
+    distill = Distill(mixture=ONE, draws_per_sample=1, min_keep_rate=0.05, tiles=100)
+    (region,) = run(distill, failures(border)).reported
+    shown = run(distill, failures(border)).samples["r001", Purpose.SHOW]
+    assert 0 < len(shown) < 60
+    assert shown.kept.all()
+    assert region.evidence.keep.value < 0.5
+
+
+def test_paper_one_mixture_majority_label_and_no_filter():
+    # Both parts of the first blob carry other labels; the label with more seeds names the region.
+    mixed = failures(
+        (0, 1, (2.5, -2.5, -3.0), 0.4, 70), (1, 0, (2.5, -2.5, -3.0), 0.4, 50), (1, 0, (2.5, 2.5, 3.0), 0.4, 60)
+    )
+    distill = Distill(mixture=DirichletMixture(max_components=2), per_pair=False, keep_only=False, min_support=1)
+    regions = run(distill, mixed, conditional=False)
+    assert [(r.label, r.predicted, r.support) for r in regions.reported] == [(0, 1, 120), (1, 0, 60)]
+    assert regions.dropped == {}
+    first = regions.reported[0]
+    assert first.evidence.keep.value < 0.05
+    assert np.isfinite([first.evidence.p_value, first.evidence.q_value]).all()
+    shown = regions.samples["r001", Purpose.SHOW]
+    assert len(shown) == distill.tiles
+    assert not shown.kept.all()
+
+
+def test_small_components_are_dropped_and_counted():
+    small = (0, 1, (2.5, 2.5, -5.0), 0.2, 12)
+    mixture = DirichletMixture(max_components=2)
+    by_weight = run(Distill(mixture=mixture, weight_threshold=0.2, min_support=5), failures(BUG, small))
+    assert by_weight.dropped == {LOW_WEIGHT: 1}
+    by_support = run(Distill(mixture=mixture, min_support=20), failures(BUG, small))
+    assert by_support.dropped == {LOW_SUPPORT: 1}
+    for regions in (by_weight, by_support):
+        assert [region.support for region in regions.reported] == [80]
+        assert regions.fitted == 2
+
+
+def test_truncation_leaves_room_for_the_minimum_support():
+    regions = run(Distill(mixture=DirichletMixture(max_components=10), min_support=20), failures((*BUG[:4], 39)))
+    assert [region.support for region in regions.reported] == [39]
+
+
+def test_at_most_so_many_regions():
+    regions = run(Distill(mixture=ONE, max_regions=1), failures(BUG, (2, 3, (2.5, 2.5, 0.0), 0.4, 50)))
+    assert [region.label for region in regions.reported] == [0]
+    assert regions.dropped == {OVER_LIMIT: 1}
+    assert {name for name, _ in regions.samples} == {"r001"}
+
+
+@pytest.mark.parametrize("distill", [Distill(), Distill(per_pair=False, keep_only=False)])
+def test_no_failures_no_regions(distill):
+    regions = run(distill, failures())
+    assert (regions.reported, regions.samples, regions.fitted, regions.dropped) == ((), {}, 0, {})
+
+
+def test_fewer_failures_than_the_minimum_support():
+    regions = run(Distill(min_support=20), failures((*BUG[:4], 19)))
+    assert regions.reported == ()
+    assert regions.fitted == 0
+    assert regions.dropped == {FEW_IN_GROUP: 1}
+
+
+def test_nothing_kept_at_all_is_no_error():
+    class Never(ToyJudge):
+        def _probabilities(self, pixels):
+            return 0 * super()._probabilities(pixels)
+
+    regions = run(Distill(mixture=ONE, min_keep_rate=0.0), failures(BUG), judge=Never())
+    assert regions.dropped == {NOT_PROVEN: 1}
+
+
+def test_same_seed_same_regions_other_seed_other_samples():
+    found = failures(BUG, READ_WELL)
+    first, second, other = (run(Distill(), found, seed=seed) for seed in (1, 1, 2))
+    assert first.reported
+    assert len(first.reported) == len(second.reported)
+    assert all(same_region(*pair) for pair in zip(first.reported, second.reported, strict=True))
+    for key, samples in first.samples.items():
+        np.testing.assert_array_equal(samples.images, second.samples[key].images)
+        np.testing.assert_array_equal(samples.z, second.samples[key].z)
+    shown = ("r001", Purpose.SHOW)
+    assert not np.array_equal(first.samples[shown].z, other.samples[shown].z)
+
+
+def test_an_unrelated_pair_changes_only_ranks_and_q_values():
+    alone = run(Distill(), failures(BUG))
+    # Rows of the larger pair come last, so that the smaller pair's codes are the same in both.
+    beside = run(Distill(), failures(BUG, (2, 3, (2.5, 2.5, 1.0), 0.4, 400)))
+    there = [region for region in beside.reported if region.label == 0]
+    assert beside.reported[0].label == 2
+    assert len(there) == len(alone.reported)
+    for one, other in zip(alone.reported, there, strict=True):
+        assert same_region(one, other)
+        for purpose in Purpose:
+            mine, theirs = alone.samples[one.name, purpose], beside.samples[other.name, purpose]
+            np.testing.assert_array_equal(mine.z, theirs.z)
+
+
+def test_false_discoveries_are_rare_when_regions_sit_at_rho():
+    """Regions that fail on exactly half of their samples: at most one run in twenty may report any."""
+    at_rho = [(label, (label + 1) % 4, (0.5098, 4.0, 0.0), 0.4, 400) for label in range(4)]
+    distill = Distill(mixture=ONE, tiles=1, repair_samples=1, select_samples=1, final_samples=1)
+
+    class Coin:
+        """Replaces the answers by fair draws, so that the null holds exactly."""
+
+        def __init__(self, seed):
+            self.rng = np.random.default_rng(seed)
+
+        def predict(self, images):
+            shown = np.rint(images[:, 0, -1, 0] / 25.5).astype(np.int64)
+            return (shown + self.rng.integers(0, 2, len(images))) % 4
+
+    found = failures(*at_rho)
+    reporting = sum(bool(run(distill, found, classifier=Coin(seed)).reported) for seed in range(100))
+    assert reporting <= 10  # 5 expected at most; P(more than 10) is about 1 %
+
+
+def test_progress_reaches_its_totals():
+    calls = []
+    world = toys()
+    Distill().run(
+        failures(BUG),
+        world.generator,
+        world.classifier,
+        world.judge,
+        world.keeps_label,
+        seed=0,
+        progress=lambda task, done, total, _note="": calls.append((task, done, total)),
+    )
+    for task in ("distill: mixtures", "distill: evidence", "distill: samples"):
+        last = [call for call in calls if call[0] == task][-1]
+        assert last[1] == last[2] > 0
+
+
+@pytest.mark.parametrize("wrong", [{"rho": 1.0}, {"q_value": 0.0}, {"max_regions": 0}, {"min_suport": 3}])
+def test_bad_input_settings_of_distill(wrong):
+    with pytest.raises(ValidationError):
+        Distill(**wrong)

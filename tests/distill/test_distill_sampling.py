@@ -1,0 +1,94 @@
+import numpy as np
+import pytest
+from distill_toys import BRIGHT, LATENT, THRESHOLD, toys, true_rates
+from scipy.stats import kstest
+
+from defuse.distill import RegionSampler, gather_evidence
+from defuse.records import Purpose, RegionSamples
+
+MEAN = np.array([0.9, 0.8, -0.3])
+COVARIANCE = np.array([[0.5, 0.2, 0.1], [0.2, 0.4, 0.0], [0.1, 0.0, 0.3]])
+
+
+def sampler(batch=1024):
+    world = toys()
+    return RegionSampler(world.generator, world.classifier, world.judge, world.keeps_label, batch)
+
+
+def rng(seed=0):
+    return np.random.default_rng(seed)
+
+
+def test_codes_follow_the_gaussian():
+    z = sampler().draw(MEAN, COVARIANCE, 1, 20_000, rng=rng()).z.astype(np.float64)
+    np.testing.assert_allclose(z.mean(axis=0), MEAN, atol=4 * np.sqrt(0.5 / 20_000))
+    np.testing.assert_allclose(np.cov(z.T), COVARIANCE, atol=0.02)
+    whitened = np.linalg.solve(np.linalg.cholesky(COVARIANCE), (z - MEAN).T)
+    for axis in whitened:
+        assert kstest(axis, "norm").pvalue > 0.001
+
+
+def test_answers_are_given_on_the_images_that_are_stored():
+    draw = sampler().draw(MEAN, COVARIANCE, 2, 500, rng=rng())
+    assert draw.images.shape == (500, 1, LATENT + 1, 1)
+    assert draw.images.dtype == np.uint8
+    np.testing.assert_array_equal(draw.predicted, np.where(draw.images[:, 0, 0, 0] > BRIGHT, 3, 2))
+    np.testing.assert_array_equal(draw.kept, draw.images[:, 0, 1, 0] > BRIGHT)
+    expected = np.rint(np.clip(0.5 + 0.1 * draw.z.astype(np.float64), 0, 1) * 255)
+    assert np.abs(draw.images[:, 0, :LATENT, 0] - expected).max() <= 1
+    np.testing.assert_array_equal(draw.kept, draw.z[:, 1] > THRESHOLD)
+
+
+@pytest.mark.parametrize("rate", ["keep", "failure"])
+def test_intervals_hold_the_closed_form_as_often_as_they_promise(rate):
+    truth = dict(zip(["keep", "failure"], true_rates(MEAN, COVARIANCE), strict=True))[rate]
+    inside = 0
+    for seed in range(200):
+        draw = sampler().draw(MEAN, COVARIANCE, 1, 150, rng=rng(seed))
+        samples = RegionSamples("r001", Purpose.EVIDENCE, draw.images, draw.z, draw.predicted, draw.kept)
+        low, high = getattr(gather_evidence(samples, 1, 0.5), rate).interval
+        inside += low <= truth <= high
+    # 95 % of 200 is 190; 180 is more than three standard deviations below.
+    assert 180 <= inside < 200
+
+
+def test_batches_do_not_change_the_samples():
+    whole, parts = (sampler(batch).draw(MEAN, COVARIANCE, 1, 100, rng=rng()) for batch in (1024, 7))
+    for name in ("images", "z", "predicted", "kept"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
+
+
+def test_nothing_wanted_gives_empty_arrays_of_the_right_shapes():
+    draw = sampler().draw(MEAN, COVARIANCE, 1, 0, rng=rng())
+    assert draw.images.shape == (0, 1, LATENT + 1, 1)
+    assert draw.z.shape == (0, LATENT)
+    assert len(draw.predicted) == len(draw.kept) == 0
+
+
+def test_kept_samples_are_the_first_kept_ones_of_the_stream():
+    # A keep rate of about 13 % takes several rounds.
+    mean = MEAN - np.array([0, 1.0, 0])
+    kept = sampler().draw_kept(mean, COVARIANCE, 1, 80, limit=5000, rng=rng())
+    stream = sampler().draw(mean, COVARIANCE, 1, 5000, rng=rng())
+    assert len(kept) == 80
+    assert kept.kept.all()
+    np.testing.assert_allclose(kept.z, stream.z[stream.kept][:80], rtol=1e-6)
+
+
+def test_draws_are_bounded():
+    asked = []
+
+    class Counting(RegionSampler):
+        def draw(self, mean, covariance, label, count, *, rng):
+            asked.append(count)
+            return super().draw(mean, covariance, label, count, rng=rng)
+
+    world = toys()
+    counting = Counting(world.generator, world.classifier, world.judge, world.keeps_label)
+    never = counting.draw_kept(MEAN - np.array([0, 50.0, 0]), COVARIANCE, 1, 10, limit=100, rng=rng())
+    assert len(never) == 0
+    assert sum(asked) == 100
+    asked.clear()
+    few = counting.draw_kept(MEAN - np.array([0, 1.0, 0]), COVARIANCE, 1, 50, limit=100, rng=rng())
+    assert 0 < len(few) < 50
+    assert sum(asked) == 100

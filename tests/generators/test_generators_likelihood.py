@@ -1,0 +1,92 @@
+"""The two terms of the bound against torch.distributions, and the whole bound against a case solved on paper."""
+
+import math
+
+import pytest
+import torch
+from torch import distributions as dist
+
+from defuse.generators.likelihood import LOWEST_LOG_VARIANCE, bernoulli, bound, divergence, gaussian, log_variance
+
+
+def draws(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_divergence_matches_torch_distributions():
+    mean, spread = draws(7, 5), draws(7, 5, seed=1)
+    expected = dist.kl_divergence(dist.Normal(mean, (0.5 * spread).exp()), dist.Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(divergence(mean, spread), expected)
+
+
+def test_divergence_is_zero_at_the_prior_alone():
+    assert divergence(torch.zeros(1, 3), torch.zeros(1, 3)).item() == 0
+    assert divergence(torch.full((1, 3), 0.1), torch.zeros(1, 3)).item() == pytest.approx(0.5 * 3 * 0.01)
+
+
+def test_bernoulli_matches_torch_distributions_on_grey_values():
+    logits, pixels = 3 * draws(4, 1, 6, 5), torch.sigmoid(draws(4, 1, 6, 5, seed=1))
+    expected = dist.Bernoulli(logits=logits, validate_args=False).log_prob(pixels).sum((1, 2, 3))
+    torch.testing.assert_close(bernoulli(logits, pixels), expected)
+
+
+def test_gaussian_matches_torch_distributions():
+    mean, pixels, spread = draws(4, 3, 6, 5), draws(4, 3, 6, 5, seed=1), torch.tensor(-1.3, dtype=torch.float64)
+    expected = dist.Normal(mean, (0.5 * spread).exp()).log_prob(pixels).sum((1, 2, 3))
+    torch.testing.assert_close(gaussian(mean, pixels, spread), expected)
+
+
+def test_the_best_variance_is_the_mean_squared_error():
+    mean, pixels = draws(9, 3, 4, 4), draws(9, 3, 4, 4, seed=1)
+    spread = torch.zeros((), dtype=torch.float64, requires_grad=True)
+    best = (pixels - mean).square().mean().log()
+    (slope,) = torch.autograd.grad(gaussian(mean, pixels, spread + best).sum(), spread)
+    assert slope.item() == pytest.approx(0, abs=1e-9)
+
+
+def test_pixel_variance_cannot_collapse_and_is_free_above_the_bound():
+    assert log_variance(torch.tensor(-1e6)).item() == LOWEST_LOG_VARIANCE
+    assert log_variance(torch.tensor(0.5)).item() == pytest.approx(2.0, abs=1e-3)
+
+
+class LinearAutoencoder(torch.nn.Module):
+    """x = w z + b + noise: its posterior and its evidence are known exactly.
+
+    The decoder returns logits, so the mean is passed through the inverse of the sigmoid.
+    """
+
+    def __init__(self, weights, offset, free):
+        super().__init__()
+        self.weights, self.offset = weights, offset
+        self.pixel_noise = free
+        self.variance = log_variance(free).exp()
+
+    def condition(self, labels):
+        return labels
+
+    def encoder(self, pixels, _condition):
+        latent = self.weights.shape[1]
+        precision = torch.eye(latent, dtype=torch.float64) + self.weights.T @ self.weights / self.variance
+        covariance = torch.linalg.inv(precision)
+        mean = (pixels.flatten(1) - self.offset) @ self.weights @ covariance / self.variance
+        return mean, covariance.diagonal().log().expand_as(mean)
+
+    def decoder(self, z, _condition):
+        return torch.logit(z @ self.weights.T + self.offset).view(-1, 3, 1, 2)
+
+
+def test_the_bound_is_the_evidence_where_the_posterior_is_exact():
+    """With orthogonal weights the true posterior is a diagonal Gaussian, so the bound is tight: -log p(x)."""
+    basis, _ = torch.linalg.qr(draws(6, 2))
+    model = LinearAutoencoder(0.03 * basis, torch.full((6,), 0.5, dtype=torch.float64), torch.tensor(-0.3).double())
+    pixels = (0.5 + 0.05 * draws(3, 6, seed=2)).view(3, 3, 1, 2)
+    covariance = model.weights @ model.weights.T + model.variance * torch.eye(6, dtype=torch.float64)
+    evidence = dist.MultivariateNormal(model.offset, covariance).log_prob(pixels.flatten(1))
+
+    noise = draws(40_000, 2, seed=3)
+    noise = torch.cat([noise, -noise])
+    labels = torch.zeros(len(noise), dtype=torch.int64)
+    for image, expected in zip(pixels, evidence, strict=True):
+        result = bound(model, image.expand(len(noise), -1, -1, -1), labels, noise).total
+        error = result.std().item() / math.sqrt(len(noise))
+        assert result.mean().item() == pytest.approx(-expected.item(), abs=5 * error + 1e-6)
