@@ -3,3 +3,8 @@
 from jaxtyping import install_import_hook
 
 install_import_hook("defuse", "type_checks.checked")
+
+
+def pytest_configure(config):
+    # beartype looks at one item of a tuple, chosen at random; Hypothesis takes that for a strategy's own doing.
+    config.addinivalue_line("filterwarnings", "ignore:Do not use the `random` module inside strategies")

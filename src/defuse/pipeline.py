@@ -32,7 +32,7 @@ from defuse.generators import (
 )
 from defuse.identify import Identified
 from defuse.judges import JudgePanel
-from defuse.label import VerdictStore, regions_fingerprint
+from defuse.label import VerdictStore
 from defuse.progress import Progress, silent
 from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
 from defuse.rundir import RunDir, read_json, write_json
@@ -79,6 +79,13 @@ class Run:
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
+
+    @property
+    def title(self) -> str:
+        """What is debugged, in a few words."""
+        settings = self.config.classifier
+        model = type(self._given).__name__ if self._given else settings.factory or settings.builtin
+        return f"{model} on {Path(self.config.data.source).name}"
 
     @cached_property
     def classifier(self) -> Classifier:
@@ -178,7 +185,7 @@ class Run:
     @contextmanager
     def verdicts(self) -> Iterator[VerdictStore]:
         """Open the store of what annotators said of this run's regions."""
-        with VerdictStore(self.folder.verdicts, regions_fingerprint(self.regions.reported)) as store:
+        with VerdictStore(self.folder.verdicts, self.regions) as store:
             yield store
 
     @cached_property
@@ -199,7 +206,7 @@ class Run:
                     ]
                 )
             names = self.splits.class_names
-            return self.config.label.majority.decide(regions.reported, store.current(), names)
+            return self.config.label.majority.decide(regions, store.current(), names)
 
     @cached_property
     def corrected(self) -> Corrected | None:

@@ -179,7 +179,9 @@ class RunDir:
             except BlockingIOError:
                 raise RunError(f"{self.root}: another run is at work here; wait for it or use --out") from None
             except OSError as error:
-                raise RunError(f"{self.root}: cannot be locked ({error.strerror}); use a folder on a local disk") from None
+                raise RunError(
+                    f"{self.root}: cannot be locked ({error.strerror}); use a folder on a local disk"
+                ) from None
             yield
 
     def free_bytes(self) -> int:

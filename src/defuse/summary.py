@@ -112,11 +112,11 @@ class ScoresSummary(Part):
 
 
 class SweepSummary(Part):
-    """One lambda: its validation accuracy, its accuracy on select samples, and whether it met the cap."""
+    """One lambda: its validation accuracy, its failure rate on select samples, and whether it met the cap."""
 
     weight: float
     validation_accuracy: Share
-    region_accuracy: Share
+    region_failure_rate: Share
     allowed: bool
 
 
@@ -245,7 +245,7 @@ def _repair(run: Run) -> RepairSummary | None:
             SweepSummary(
                 weight=point.weight,
                 validation_accuracy=Share.of(point.validation),
-                region_accuracy=Share.of(point.region),
+                region_failure_rate=Share.of(point.region),
                 allowed=point.allowed,
             )
             for point in repair.sweep

@@ -26,7 +26,7 @@ def montage(images: ByteImages, columns: int, gap: int = 0) -> UInt8[np.ndarray,
     return sheet[: sheet.shape[0] - gap, : sheet.shape[1] - gap]
 
 
-def enlarge(images: ByteImages, factor: int) -> ByteImages:
+def enlarge(images: ByteImages, factor: int) -> UInt8[np.ndarray, "n tall wide c"]:
     """Repeat every pixel ``factor`` times in both directions."""
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 

@@ -25,7 +25,7 @@ def data_fingerprint(splits: Splits) -> str:
     digest = hashlib.sha256()
     for part in (splits.reference, splits.validation, splits.test):
         for array in (part.images, part.labels):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
 
 
@@ -85,10 +85,8 @@ def stored_config(folder: RunDir) -> Config:
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, Mapping):
-        pairs = value.items()
-    elif isinstance(value, list):
-        pairs = ((str(i), item) for i, item in enumerate(value))
-    else:
+    if isinstance(value, list):
+        value = {str(place): item for place, item in enumerate(value)}
+    if not isinstance(value, Mapping):
         return {prefix.removesuffix("."): value}
-    return {key: leaf for name, item in pairs for key, leaf in _flat(item, f"{prefix}{name}.").items()}
+    return {key: leaf for name, item in value.items() for key, leaf in _flat(item, f"{prefix}{name}.").items()}

@@ -190,6 +190,7 @@ class Divergent(nn.Module):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_cnn_reads_mnist():
     path = Path(os.environ.get("DEFUSE_DATA", "../shared/data")) / "mnist.npz"
     if not path.exists():

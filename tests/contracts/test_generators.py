@@ -88,12 +88,12 @@ def test_no_images_are_fine(case):
 
 
 def test_reconstructions_resemble_their_own_image(case):
-    """More than the next image of the same class does, and far more than the mean image would."""
+    """Far nearer to it than to the next image of the same class, and than the mean image would be."""
     generator, _, _, data = case
     back = reconstruct(generator, data).astype(float).reshape(len(data), -1)
     real = data.images.astype(float).reshape(len(data), -1)
     own, neighbour = np.square(back - real).mean(1), np.square(back - np.roll(real, 3, axis=0)).mean(1)
-    assert (own < neighbour).mean() > 0.8
+    assert own.mean() < 0.3 * neighbour.mean()
     assert own.mean() < 0.4 * np.square(real - real.mean(0)).mean()
 
 

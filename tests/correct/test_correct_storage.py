@@ -2,6 +2,7 @@ import copy
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,13 +25,22 @@ REPAIR = Repair(
 )
 
 
-def noisy(classifier):
-    torch.manual_seed(0)
-    state = classifier.module.state_dict()
-    for value in state.values():
+def noisy(classifier, seed):
+    """Return a copy with other weights."""
+    rng = torch.Generator().manual_seed(seed)
+    other = classifier.with_module(copy.deepcopy(classifier.module))
+    for value in other.module.state_dict().values():
         if value.is_floating_point():
-            value.add_(torch.rand_like(value))
-    return classifier
+            value.add_(torch.rand(value.shape, generator=rng))
+    return other
+
+
+def state(classifier):
+    return {name: value.clone() for name, value in classifier.module.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 @pytest.mark.parametrize("repair", [REPAIR, replace(REPAIR, chosen=None), None])
@@ -40,23 +50,26 @@ def test_record_round_trip(tmp_path, repair):
 
 
 def test_weights_round_trip(tmp_path, toy):
-    tuned = noisy(toy.classifier.with_module(copy.deepcopy(toy.classifier.module)))
+    tuned, control, before = noisy(toy.classifier, 0), noisy(toy.classifier, 1), state(toy.classifier)
     record, weights = tmp_path / "repair.json", tmp_path / "repaired.safetensors"
-    save_corrected(record, weights, Corrected(REPAIR, tuned, "repaired with lambda 0.3"))
-    before = {name: value.clone() for name, value in toy.classifier.module.state_dict().items()}
+    save_corrected(record, weights, Corrected(REPAIR, tuned, "repaired with lambda 0.3", control))
     loaded = load_corrected(record, weights, toy.classifier)
     assert (loaded.repair, loaded.reason) == (REPAIR, "repaired with lambda 0.3")
-    for name, value in tuned.module.state_dict().items():
-        assert torch.equal(loaded.classifier.module.state_dict()[name], value)
-        assert torch.equal(toy.classifier.module.state_dict()[name], before[name]), "the given model is unchanged"
+    assert same(state(loaded.classifier), state(tuned))
+    assert same(state(loaded.control), state(control))
+    assert same(state(toy.classifier), before), "the given model is unchanged"
+    np.testing.assert_array_equal(
+        loaded.classifier.predict_logits(toy.splits.test.images), tuned.predict_logits(toy.splits.test.images)
+    )
 
 
 @pytest.mark.parametrize("repair", [None, replace(REPAIR, chosen=None)])
 def test_unrepaired_model_leaves_no_weights(tmp_path, toy, repair):
     record, weights = tmp_path / "repair.json", tmp_path / "repaired.safetensors"
-    weights.write_bytes(b"of an earlier run")
+    for path in (weights, tmp_path / "control.safetensors"):
+        path.write_bytes(b"of an earlier run")
     save_corrected(record, weights, Corrected(repair, toy.classifier, "why"))
-    assert not weights.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["repair.json"]
     assert load_corrected(record, weights, toy.classifier) == Corrected(repair, toy.classifier, "why")
 
 

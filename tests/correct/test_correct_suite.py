@@ -62,7 +62,6 @@ def same(a, b):
     return all(
         np.array_equal(x.images, y.images)
         and x.images.dtype == y.images.dtype
-        and replace(x, images=steps(1)).__dict__.keys() == y.__dict__.keys()
         and (x.region, x.label, x.predicted_before, x.max_failure_rate)
         == (y.region, y.label, y.predicted_before, y.max_failure_rate)
         for x, y in zip(a.cases, b.cases, strict=True)
@@ -123,21 +122,21 @@ def test_check_passes_exactly_up_to_the_threshold(wrong, limit):
 
 
 @st.composite
-def suites(draw):
+def case_fields(draw):
+    """Class names, and the fields of some cases; the records are made in the test, where types are checked."""
     names = tuple(draw(st.lists(st.text(min_size=1, max_size=6), min_size=2, max_size=5, unique=True)))
     regions = draw(st.lists(st.from_regex(r"r[0-9]{3}", fullmatch=True), max_size=4, unique=True))
     index = st.integers(0, len(names) - 1)
     shape = draw(st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 3])))
-    cases = [
-        SuiteCase(region, draw(index), draw(index), draw(hnp.arrays(np.uint8, shape)), draw(st.floats(0, 1)))
-        for region in regions
-    ]
-    return Suite(names, tuple(cases))
+    images = hnp.arrays(np.uint8, shape)
+    return names, [(region, draw(index), draw(index), draw(images), draw(st.floats(0, 1))) for region in regions]
 
 
 @settings(deadline=None, max_examples=40)
-@given(suites())
-def test_suite_round_trip_and_same_bytes(suite):
+@given(case_fields())
+def test_suite_round_trip_and_same_bytes(fields):
+    names, cases = fields
+    suite = Suite(names, tuple(SuiteCase(*case) for case in cases))
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, "a"), Path(folder, "b")
         save_suite(first, suite)

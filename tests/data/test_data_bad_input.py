@@ -68,8 +68,8 @@ BAD_ARRAYS = {
         ["label 3", "test", "3 class names"],
     ),
     "test label unseen in train": ({"test_labels": np.arange(6) % 4}, ["class 3", "no training image"]),
-    "fewer labels": ({"train_labels": np.arange(11) % 3}, ["train", "12 images", "11 labels"]),
-    "no labels": ({"test_labels": np.zeros(0, int)}, ["test", "6 images", "0 labels"]),
+    "fewer labels": ({"train_labels": np.arange(11) % 3}, ["train_labels", "11 labels for 12 images"]),
+    "no labels": ({"test_labels": np.zeros(0, int)}, ["test_labels", "0 labels for 6 images"]),
     "a gap in the classes": ({"train_labels": np.array([0, 1, 3] * 4)}, ["class 2", "no training image"]),
     "labels from 1": ({"train_labels": np.arange(12) % 3 + 1}, ["class 0", "no training image", "renumber"]),
     "one class": (
@@ -252,6 +252,11 @@ def test_bad_input_class_too_small_to_divide(missing):
     assert f"{missing} split" in text
 
 
+def test_bad_input_class_too_small_for_both_cuts():
+    text = message(lambda: split(Source(train=labelled([2, 9])), SplitSettings(), seed=0))
+    assert "class 0 (a)" in text
+
+
 def test_bad_input_limit_below_the_number_of_classes():
     source = Source(train=labelled([9, 9, 9]), test=labelled([1, 1, 1]))
     assert "data.split.limit" in message(lambda: split(source, SplitSettings(limit=2), seed=0))
@@ -266,7 +271,6 @@ def test_bad_input_limit_below_the_number_of_classes():
         ({"light": (0.5, 1.1)}, "within 0 to 1"),
         ({"light": (0.5, float("nan"))}, "light"),
         ({"rotation": (0, float("inf"))}, "rotation"),
-        ({"blur": 0.5}, "blur"),
         ({"blur": (-1, 0)}, "blur"),
     ],
 )
@@ -282,9 +286,14 @@ def test_bad_input_sign_settings():
             SignSettings(**wrong)
 
 
-@pytest.mark.parametrize("labels", [np.array([0, 1]), np.array([0, 1, 10]), np.array([0, -1, 2]), np.zeros(3)])
-def test_bad_input_sign_labels(labels):
-    assert "labels must be 3 integers" in message(lambda: render(SignSettings(), 3, seed=0, labels=labels))
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [([0, 1], "2 labels for 3 images"), ([0, 1, 10], "below 10, got 10"), ([0, -1, 2], "from 0, got -1")],
+)
+def test_bad_input_sign_labels(labels, expected):
+    text = message(lambda: render(SignSettings(), 3, seed=0, labels=np.array(labels)))
+    assert text.startswith("signs: labels")
+    assert expected in text
 
 
 def test_bad_input_too_few_signs():

@@ -42,10 +42,6 @@ def test_a_missing_test_split_is_cut_first():
 )
 def test_splits_partition_the_source_and_keep_its_order(counts, validation, test, seed):
     train = labelled(counts)
-    if test > 0.5:
-        test = 0.5  # leaves two of each class to cut validation from, except for three images
-        counts = [max(4, count) for count in counts]
-        train = labelled(counts)
     splits = split(Source(train=train), SplitSettings(validation=validation, test=test), seed=seed)
     parts = (splits.reference, splits.validation, splits.test)
     assert sorted(np.concatenate([part.rows for part in parts]).tolist()) == list(range(len(train)))

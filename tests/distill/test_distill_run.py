@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from distill_toys import ToyJudge, failures, toys, true_rates
+from distill_toys import ToyClassifier, ToyJudge, failures, toys, true_rates
 from pydantic import ValidationError
 
 from defuse.distill import DirichletMixture, Distill, gather_evidence
@@ -202,13 +202,15 @@ def test_false_discoveries_are_rare_when_regions_sit_at_rho():
     at_rho = [(label, (label + 1) % 4, (0.5098, 4.0, 0.0), 0.4, 400) for label in range(4)]
     distill = Distill(mixture=ONE, tiles=1, repair_samples=1, select_samples=1, final_samples=1)
 
-    class Coin:
+    class Coin(ToyClassifier):
         """Replaces the answers by fair draws, so that the null holds exactly."""
 
         def __init__(self, seed):
+            super().__init__()
             self.rng = np.random.default_rng(seed)
 
-        def predict(self, images):
+        def predict(self, images, batch=1024):
+            del batch
             shown = np.rint(images[:, 0, -1, 0] / 25.5).astype(np.int64)
             return (shown + self.rng.integers(0, 2, len(images))) % 4
 

@@ -7,6 +7,7 @@ import torch
 from torch import distributions as dist
 
 from defuse.generators.likelihood import LOWEST_LOG_VARIANCE, bernoulli, bound, divergence, gaussian, log_variance
+from defuse.generators.networks import Autoencoder
 
 
 def draws(*shape, seed=0):
@@ -49,14 +50,14 @@ def test_pixel_variance_cannot_collapse_and_is_free_above_the_bound():
     assert log_variance(torch.tensor(0.5)).item() == pytest.approx(2.0, abs=1e-3)
 
 
-class LinearAutoencoder(torch.nn.Module):
+class LinearAutoencoder(Autoencoder):
     """x = w z + b + noise: its posterior and its evidence are known exactly.
 
     The decoder returns logits, so the mean is passed through the inverse of the sigmoid.
     """
 
     def __init__(self, weights, offset, free):
-        super().__init__()
+        torch.nn.Module.__init__(self)  # none of the networks
         self.weights, self.offset = weights, offset
         self.pixel_noise = free
         self.variance = log_variance(free).exp()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from generator_toys import bars, direction
+from safetensors import safe_open
 from safetensors.torch import load, save_file
 
 from defuse.errors import GeneratorError
@@ -225,11 +226,17 @@ def test_bad_input_damaged_checkpoint(data, tmp_path):
     SMALL.fit(*data, seed=3, checkpoint=checkpoint)
     whole = checkpoint.read_bytes()
     tensors = load(whole)
+    with safe_open(checkpoint, "pt") as file:
+        counters = file.metadata()
+    fewer = {name: tensor for name, tensor in tensors.items() if name != "network.encoder.head.bias"}
+    larger = tensors | {"network.encoder.head.bias": torch.zeros(99)}
     for damage in (
         lambda: checkpoint.write_bytes(whole[: len(whole) // 2]),
         lambda: checkpoint.write_bytes(b"no tensors at all"),
         lambda: save_file(tensors, checkpoint),
         lambda: save_file(tensors, checkpoint, {"defuse": "no json"}),
+        lambda: save_file(fewer, checkpoint, counters),
+        lambda: save_file(larger, checkpoint, counters),
     ):
         damage()
         with pytest.raises(GeneratorError, match="damaged checkpoint"):

@@ -4,7 +4,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import numpy as np
 import pytest
 from label_makers import make_region, make_regions
 
@@ -64,12 +63,6 @@ def test_appending_is_all_or_nothing(path):
         with pytest.raises(VerdictError, match="verdict on r002: the annotator has no name"):
             store.append([FIRST, nameless])
         assert store.all() == ()
-
-
-def test_numpy_labels_come_back_as_integers(path):
-    with VerdictStore(path, REGIONS) as store:
-        store.append([Verdict("r001", "ada", Answer.CLASS, np.int64(6), machine=False, time="t")])
-        assert type(store.all()[0].label) is int
 
 
 def test_text_is_stored_as_text(path):

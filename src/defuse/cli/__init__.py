@@ -7,7 +7,7 @@ from defuse.errors import DefuseError
 
 def main() -> None:
     """Run the command line; a user's error is one line on stderr and exit code 2."""
-    from defuse.cli.app import app  # noqa: PLC0415 -- a broken install should still report its error
+    from defuse.cli.app import app
 
     try:
         app()

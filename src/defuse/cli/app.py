@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     help="Find, group, label and repair errors of image classifiers that no test set contains.",
@@ -38,6 +39,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON o
 
 @app.callback()
 def _root(
+    *,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
@@ -111,7 +113,7 @@ def run(
         from defuse.plan import plan
 
         with Bars(quiet=quiet) as bars:
-            planned = plan(settled, progress=bars)
+            planned = plan(settled, folder, progress=bars)
         _tell(planned.model_dump(mode="json"), plan_lines(planned, folder), as_json=as_json, quiet=quiet)
         return
     from defuse.results import write_results
@@ -228,11 +230,11 @@ def check(
     as_json: AsJson = False,
 ) -> None:
     """Hold a classifier against a regression suite: exit code 0 when it passes, 1 when it does not."""
+    from defuse.classifiers import load_classifier
     from defuse.cli.show import check_lines
     from defuse.config import build_classifier_settings
     from defuse.correct import check as check_suite
     from defuse.correct import load_suite
-    from defuse.classifiers import load_classifier
 
     loaded = load_suite(suite)
     settings = build_classifier_settings(
@@ -317,7 +319,7 @@ def label_import(
     settled, folder = _settle(None, folder, None, None, None)
     with _run(settled, folder, quiet=quiet) as opened, opened.verdicts() as store:
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        verdicts = import_csv(table, opened.regions.reported, opened.splits.class_names, time=now)
+        verdicts = import_csv(table, opened.regions, opened.splits.class_names, time=now)
         store.append(verdicts)
     _show_labels(folder, quiet=quiet, as_json=as_json)
 

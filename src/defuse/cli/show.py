@@ -37,22 +37,11 @@ def _duration(seconds: float) -> str:
 def closing_lines(results: Results) -> list[str]:
     """Say what a run found and did, and where to look."""
     summary = results.summary
-    lines = [_verdict(summary), *(_region_line(region) for region in summary.regions[:SHOWN_REGIONS])]
+    lines = [results.headline, *(_region_line(region) for region in summary.regions[:SHOWN_REGIONS])]
     if len(summary.regions) > SHOWN_REGIONS:
         lines.append(f"  ... and {len(summary.regions) - SHOWN_REGIONS} more, in the report")
     lines += _repair_lines(summary)
     return [*lines, f"Report: {results.report}"]
-
-
-def _verdict(summary: Summary) -> str:
-    search = summary.search
-    if not summary.regions:
-        return f"No bug found at this budget: {search.candidates} candidates, {search.flips} flips, {search.kept} kept."
-    count = len(summary.regions)
-    return (
-        f"{count} misclassification region{'s' if count > 1 else ''} from {search.candidates} candidates "
-        f"({search.kept} failures kept)."
-    )
 
 
 def _region_line(region: RegionSummary) -> str:
@@ -107,7 +96,8 @@ def check_lines(suite: Suite, results: Sequence[CaseResult]) -> list[str]:
     lines = []
     for case, result in zip(suite.cases, results, strict=True):
         bug = f"{suite.class_names[case.label]} read as {suite.class_names[case.predicted_before]}"
-        rates = f"{100 * result.failure.value:5.1f} % of {result.failure.trials}, at most {100 * result.max_failure_rate:.1f} %"
+        most = f"at most {100 * result.max_failure_rate:.1f} %"
+        rates = f"{100 * result.failure.value:5.1f} % of {result.failure.trials}, {most}"
         lines.append(f"{'ok  ' if result.passed else 'FAIL'}  {result.region}  {rates}  {bug}")
     failed = sum(not result.passed for result in results)
     return [*lines, f"{failed} of {len(results)} cases failed." if failed else f"All {len(results)} cases passed."]

@@ -27,11 +27,14 @@ class Corrected:
         repair: the record of the sweep; None when there was nothing to repair.
         classifier: the repaired model, or the one that was given when nothing was repaired.
         reason: in one line, what became of it.
+        control: the model after the same steps on reference data alone; None when there was nothing to repair, or when
+            it diverged.
     """
 
     repair: Repair | None
     classifier: TorchClassifier
     reason: str
+    control: TorchClassifier | None = None
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -127,16 +130,17 @@ class Correct:
         chosen = select(tuple(sweep))
         new = model if chosen is None else repaired[chosen.weight]
         before = measure.scores(model)
+        control = tune(weight=0.0)
         repair = Repair(
             chosen=None if chosen is None else chosen.weight,
             steps=self.steps,
             sweep=tuple(sweep),
             before=before,
             after=before if chosen is None else measure.scores(new),
-            control=measure.control_scores(tune(weight=0.0)),
+            control=measure.control_scores(control),
             negative_flips=measure.negative_flips(model, new),
         )
-        return Corrected(repair, new, self._reason(repair))
+        return Corrected(repair, new, self._reason(repair), control if repair.control.test.trials else None)
 
     def _reason(self, repair: Repair) -> str:
         if repair.chosen is not None:

@@ -15,6 +15,9 @@ from defuse.rundir import read_json, write_json
 VERSION = 1
 """Of the layout of the record."""
 
+CONTROL = "control.safetensors"
+"""The control's weights, beside the repaired ones."""
+
 _REPAIR = TypeAdapter(Repair | None)
 
 
@@ -33,12 +36,20 @@ def load_repair(path: Path) -> Repair | None:
 
 
 def save_corrected(record: Path, weights: Path, corrected: Corrected) -> None:
-    """Write the repaired weights, if there are any, and then the record, whose presence says that all is written."""
+    """Write the models' weights and then the record, whose presence says that all is written.
+
+    Args:
+        record: the JSON record.
+        weights: of the repaired model, as safetensors; not there when nothing was repaired. The control's lie beside
+            it as ``control.safetensors``.
+        corrected: what to write.
+
+    Raises:
+        RunError: a file cannot be written.
+    """
     record.unlink(missing_ok=True)
-    if _is_repaired(corrected.repair):
-        save_weights(weights, corrected.classifier.module)
-    else:
-        weights.unlink(missing_ok=True)
+    _keep(weights, corrected.classifier if _is_repaired(corrected.repair) else None)
+    _keep(weights.with_name(CONTROL), corrected.control)
     save_repair(record, corrected.repair, corrected.reason)
 
 
@@ -47,20 +58,33 @@ def load_corrected(record: Path, weights: Path, classifier: TorchClassifier) -> 
 
     Args:
         record: the JSON record.
-        weights: the repaired weights, read only when the record speaks of a repaired model.
+        weights: of the repaired model, read only when the record speaks of one.
         classifier: the model that was given to correct; stays unchanged.
 
     Raises:
         RunError: the record is missing, damaged or of another version.
-        ClassifierError: the weights are missing or do not fit.
+        ClassifierError: weights are missing or do not fit.
     """
     content = _content(record)
     repair = _parse(record, content)
-    if not _is_repaired(repair):
-        return Corrected(repair, classifier, content["reason"])
+    repaired = _with_weights(classifier, weights) if _is_repaired(repair) else classifier
+    control = weights.with_name(CONTROL)
+    return Corrected(
+        repair, repaired, content["reason"], _with_weights(classifier, control) if control.exists() else None
+    )
+
+
+def _keep(path: Path, classifier: TorchClassifier | None) -> None:
+    if classifier is None:
+        path.unlink(missing_ok=True)
+    else:
+        save_weights(path, classifier.module)
+
+
+def _with_weights(classifier: TorchClassifier, path: Path) -> TorchClassifier:
     module = copy.deepcopy(classifier.module)
-    load_weights(weights, module)
-    return Corrected(repair, classifier.with_module(module), content["reason"])
+    load_weights(path, module)
+    return classifier.with_module(module)
 
 
 def _is_repaired(repair: Repair | None) -> bool:

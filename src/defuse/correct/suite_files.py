@@ -2,9 +2,10 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
@@ -12,7 +13,6 @@ from safetensors.numpy import load_file, save_file
 from defuse.errors import RunError, SuiteError
 from defuse.records import Suite, SuiteCase
 from defuse.rundir import read_json, write_atomically, write_json
-from defuse.types import ByteImages
 
 DESCRIPTION, IMAGES = "suite.json", "images.safetensors"
 
@@ -116,7 +116,7 @@ def _describe(case: SuiteCase, class_names: tuple[str, ...]) -> _Case:
     )
 
 
-def _hash(images: ByteImages) -> str:
+def _hash(images: NDArray[Any]) -> str:
     return hashlib.sha256(np.ascontiguousarray(images).tobytes()).hexdigest()
 
 
@@ -131,7 +131,7 @@ def _read_description(path: Path) -> _Description:
         raise SuiteError(f"{path}: {where}: {first['msg']}; restore the file or build the suite again") from None
 
 
-def _read_images(path: Path) -> dict[str, ByteImages]:
+def _read_images(path: Path) -> dict[str, NDArray[Any]]:
     try:
         return dict(load_file(path))
     except FileNotFoundError:
@@ -141,7 +141,7 @@ def _read_images(path: Path) -> dict[str, ByteImages]:
         raise SuiteError(f"{path}: damaged ({reason}); restore the file or build the suite again") from None
 
 
-def _read_case(path: Path, case: _Case, images: ByteImages) -> SuiteCase:
+def _read_case(path: Path, case: _Case, images: NDArray[Any]) -> SuiteCase:
     shape = (case.images, *case.image_shape)
     if images.dtype != np.uint8 or images.shape != shape or _hash(images) != case.sha256:
         raise SuiteError(f"{path}: the images of {case.region} were changed (hash mismatch); restore the file")

@@ -1,6 +1,7 @@
 """Turning what a source holds into checked images and labels. Every message names where the problem lies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,6 +12,14 @@ from defuse.types import ByteImages, Labels
 
 _GREY, _COLOUR = 3, 4
 """Dimensions of an array of grey images and of an array with channels."""
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """Images and labels of one split, as many of these as of those; not yet compared with other splits."""
+
+    images: ByteImages
+    labels: Labels
 
 
 def to_images(array: np.ndarray, where: str) -> ByteImages:
@@ -50,11 +59,11 @@ def _quantise(array: np.ndarray, where: str) -> ByteImages:
     return out
 
 
-def to_labels(array: np.ndarray, where: str) -> Labels:
-    """Return class indices (n,) from integers of shape (n,) or (n, 1).
+def to_labels(array: np.ndarray, where: str, *, count: int) -> Labels:
+    """Return class indices (n,) from integers of shape (n,) or (n, 1), where n is ``count``, the number of images.
 
     Raises:
-        DataError: other types or shapes; a negative label.
+        DataError: other types, shapes or counts; a negative label.
     """
     if array.dtype.kind not in "iu":
         raise DataError(f"{where}: expected labels as integers, got {array.dtype}")
@@ -62,7 +71,9 @@ def to_labels(array: np.ndarray, where: str) -> Labels:
         array = array[:, 0]
     if array.ndim != 1:
         raise DataError(f"{where}: expected one label an image, shape (n,) or (n, 1), got {array.shape}")
-    if array.size and (array.min() < 0 or array.max() > np.iinfo(np.int64).max):
+    if len(array) != count:
+        raise DataError(f"{where}: expected one label an image, got {len(array)} labels for {count} images")
+    if array.min() < 0 or array.max() > np.iinfo(np.int64).max:
         wrong = array.min() if array.min() < 0 else array.max()
         raise DataError(f"{where}: expected class indices from 0, got {wrong}")
     return array.astype(np.int64)
@@ -84,7 +95,7 @@ def to_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def to_source(splits: dict[str, tuple[ByteImages, Labels]], class_names: tuple[str, ...] | None, where: str) -> Source:
+def to_source(splits: Mapping[str, Arrays], class_names: tuple[str, ...] | None, where: str) -> Source:
     """Check that splits fit together, and return them.
 
     Args:
@@ -93,22 +104,20 @@ def to_source(splits: dict[str, tuple[ByteImages, Labels]], class_names: tuple[s
         where: what to name in error messages.
 
     Raises:
-        DataError: counts of images and labels differ, sizes differ between splits, a label has no class name, a class
-            has no training image, or there is only one class.
+        DataError: sizes differ between splits, a label has no class name, a class has no training image, or there is
+            only one class.
     """
-    for name, (images, labels) in splits.items():
-        if len(images) != len(labels):
-            raise DataError(f"{where}: the {name} split has {len(images)} images but {len(labels)} labels")
-        expected = splits["train"][0].shape[1:]
-        if images.shape[1:] != expected:
-            raise DataError(f"{where}: {name} images are {_size(images)}, but train images {_size(splits['train'][0])}")
+    train = splits["train"]
+    for name, split in splits.items():
+        if split.images.shape[1:] != train.images.shape[1:]:
+            raise DataError(f"{where}: {name} images are {_size(split.images)}, but train images {_size(train.images)}")
     if class_names is None:
-        count = 1 + max(int(labels.max()) for _, labels in splits.values())
-        class_names = tuple(str(index) for index in range(_plausible(count, splits["train"][1], where)))
-    _check_classes({name: labels for name, (_, labels) in splits.items()}, class_names, where)
+        count = 1 + max(int(split.labels.max()) for split in splits.values())
+        class_names = tuple(str(index) for index in range(_plausible(count, train.labels, where)))
+    _check_classes(splits, class_names, where)
     records = {
-        name: LabelledImages(images, labels, class_names, np.arange(len(labels), dtype=np.int64))
-        for name, (images, labels) in splits.items()
+        name: LabelledImages(split.images, split.labels, class_names, np.arange(len(split.labels), dtype=np.int64))
+        for name, split in splits.items()
     }
     return Source(train=records["train"], test=records.get("test"), validation=records.get("validation"))
 
@@ -124,16 +133,15 @@ def _plausible(count: int, train: Labels, where: str) -> int:
     return count
 
 
-def _check_classes(labels: dict[str, Labels], class_names: tuple[str, ...], where: str) -> None:
-    for name, values in labels.items():
-        if values.max() >= len(class_names):
-            raise DataError(
-                f"{where}: label {values.max()} in the {name} split, but only {len(class_names)} class names"
-            )
+def _check_classes(splits: Mapping[str, Arrays], class_names: tuple[str, ...], where: str) -> None:
+    for name, split in splits.items():
+        top = int(split.labels.max())
+        if top >= len(class_names):
+            raise DataError(f"{where}: label {top} in the {name} split, but only {len(class_names)} class names")
     if len(class_names) < 2:  # noqa: PLR2004 - nothing can be misread with one class
         raise DataError(f"{where}: expected at least two classes, got {len(class_names)}")
-    if len(np.unique(labels["train"])) < len(class_names):
-        raise _absent(labels["train"], class_names, where)
+    if len(np.unique(splits["train"].labels)) < len(class_names):
+        raise _absent(splits["train"].labels, class_names, where)
 
 
 def _absent(train: Labels, class_names: Sequence[object], where: str) -> DataError:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
-from defuse.data.checks import to_class_names, to_images, to_labels, to_source
+from defuse.data.checks import Arrays, to_class_names, to_images, to_labels, to_source
 from defuse.data.reader import Reader, Source
 from defuse.errors import DataError
-from defuse.types import ByteImages, Labels
 
 KEYS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "MedMNIST": {
@@ -61,7 +61,7 @@ class NpzReader(Reader):
             archive = _open(self.path, stack)
             return to_source(_splits(archive, where), self._names(archive), where)
 
-    def _names(self, archive: Mapping[str, np.ndarray]) -> tuple[str, ...] | None:
+    def _names(self, archive: NpzFile) -> tuple[str, ...] | None:
         where = f"{self.path}: {CLASS_NAMES}"
         if self.class_names is not None:
             return to_class_names(self.class_names, where)
@@ -73,14 +73,14 @@ class NpzReader(Reader):
         return to_class_names([str(name) for name in array], where)
 
 
-def _open(path: Path, stack: ExitStack) -> Mapping[str, np.ndarray]:
+def _open(path: Path, stack: ExitStack) -> NpzFile:
     """Open the archive until ``stack`` closes; its arrays are read one by one, when asked for."""
     try:
         file = stack.enter_context(path.open("rb"))
         if not zipfile.is_zipfile(file):
             raise DataError(f"{path}: is no .npz file (no zip archive); write one with numpy.savez_compressed")
         file.seek(0)
-        archive: Mapping[str, np.ndarray] = stack.enter_context(np.load(file, allow_pickle=False))
+        archive: NpzFile = stack.enter_context(np.load(file, allow_pickle=False))
     except FileNotFoundError:
         raise DataError(f"{path}: not found") from None
     except _DAMAGE as error:
@@ -94,7 +94,7 @@ def _reason(error: Exception) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _splits(archive: Mapping[str, np.ndarray], where: str) -> dict[str, tuple[ByteImages, Labels]]:
+def _splits(archive: NpzFile, where: str) -> dict[str, Arrays]:
     convention = next((keys for keys in KEYS.values() if any(key in archive for key in keys["train"])), None)
     if convention is None:
         expected = ", or ".join(f"{' and '.join(keys['train'])} ({name})" for name, keys in KEYS.items())
@@ -106,14 +106,13 @@ def _splits(archive: Mapping[str, np.ndarray], where: str) -> dict[str, tuple[By
         for key, other in ((images, labels), (labels, images)):
             if key not in archive:
                 raise DataError(f"{where}: {other} is there, but {key} is missing")
-        splits[split] = (
-            to_images(_array(archive, images, where), f"{where}: {images}"),
-            to_labels(_array(archive, labels, where), f"{where}: {labels}"),
-        )
+        pictures = to_images(_array(archive, images, where), f"{where}: {images}")
+        classes = to_labels(_array(archive, labels, where), f"{where}: {labels}", count=len(pictures))
+        splits[split] = Arrays(pictures, classes)
     return splits
 
 
-def _array(archive: Mapping[str, np.ndarray], key: str, where: str) -> np.ndarray:
+def _array(archive: NpzFile, key: str, where: str) -> np.ndarray:
     try:
         array = archive[key]
     except _DAMAGE as error:

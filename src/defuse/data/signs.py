@@ -16,6 +16,7 @@ from pydantic.dataclasses import dataclass as settings_class
 from torch import Tensor
 from torch.nn import functional
 
+from defuse.data.checks import to_labels
 from defuse.data.faces import FACES, templates
 from defuse.data.reader import Reader, Source
 from defuse.errors import DataError
@@ -201,12 +202,10 @@ def _labels(n: int, labels: Labels | None) -> Labels:
         raise DataError(f"signs: expected at least 1 sign to render, got {n}")
     if labels is None:
         return np.arange(n, dtype=np.int64) % len(SIGN_NAMES)
-    if labels.shape != (n,) or labels.dtype.kind not in "iu" or labels.min() < 0 or labels.max() >= len(SIGN_NAMES):
-        raise DataError(
-            f"signs: labels must be {n} integers from 0 to {len(SIGN_NAMES) - 1}, "
-            f"got {labels.dtype} of shape {labels.shape}"
-        )
-    return labels.astype(np.int64)
+    chosen = to_labels(labels, "signs: labels", count=n)
+    if chosen.max() >= len(SIGN_NAMES):
+        raise DataError(f"signs: labels: expected class indices below {len(SIGN_NAMES)}, got {chosen.max()}")
+    return chosen
 
 
 def _draw_factors(settings: SignSettings, n: int, seed: int) -> dict[str, Float64[np.ndarray, " n"]]:

@@ -1,8 +1,9 @@
 """Dividing a source into what a run may search, choose and score with."""
 
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import numpy as np
+from jaxtyping import Int64
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -11,6 +12,9 @@ from defuse.errors import DataError
 from defuse.records import LabelledImages, Splits
 from defuse.seeds import numpy_rng
 from defuse.types import STRICT, Labels
+
+Counts: TypeAlias = Int64[np.ndarray, " k"]
+"""How many images of each class."""
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -30,7 +34,8 @@ def split(source: Source, settings: SplitSettings, *, seed: int) -> Splits:
 
     The source's own splits are used as they are. What is missing is cut from the training images, class by class: first
     the test split (a source without one is tested on images that it holds as training images), then the validation
-    split. Of a class with m images, ``share * m`` go, rounded half up, but at least one, and at least one stays.
+    split. Of a class with m images, ``share * m`` go, rounded half up, but at least one, and at least one is left
+    for each split that is still to come.
     Images keep their order and their ``rows``. The cut is by image: frames of one object may fall on both sides.
 
     Raises:
@@ -38,25 +43,27 @@ def split(source: Source, settings: SplitSettings, *, seed: int) -> Splits:
     """
     reference, test, validation = source.train, source.test, source.validation
     if test is None:
-        reference, test = _cut(reference, settings.test, seed, "test")
+        reference, test = _cut(reference, settings.test, seed, "test", stay=2 if validation is None else 1)
     if validation is None:
-        reference, validation = _cut(reference, settings.validation, seed, "validation")
+        reference, validation = _cut(reference, settings.validation, seed, "validation", stay=1)
     if settings.limit is not None and settings.limit < len(reference):
         reference = _thin(reference, settings.limit, seed)
     return Splits(reference, validation, test)
 
 
-def _cut(images: LabelledImages, share: float, seed: int, name: str) -> tuple[LabelledImages, LabelledImages]:
-    """Return (what stays, what goes)."""
+def _cut(
+    images: LabelledImages, share: float, seed: int, name: str, *, stay: int
+) -> tuple[LabelledImages, LabelledImages]:
+    """Return (what stays, at least ``stay`` of each class; what goes)."""
     counts = _counts(images)
-    if counts.min() < 2:  # noqa: PLR2004 - one stays, one goes
+    if counts.min() <= stay:
         scarce = int(counts.argmin())
         raise DataError(
             f"class {scarce} ({images.class_names[scarce]}) has too few training images to cut a {name} split; "
             "add images, or store the splits in the source"
         )
     half_up = 0.5 + 1e-9  # 0.145 * 100 is a little below 14.5
-    quota = np.clip(np.floor(share * counts + half_up).astype(np.int64), 1, counts - 1)
+    quota = np.clip(np.floor(share * counts + half_up).astype(np.int64), 1, counts - stay)
     goes = np.zeros(len(images), dtype=bool)
     goes[_draw(images, quota, seed, name)] = True
     return images.take(~goes), images.take(goes)
@@ -74,11 +81,11 @@ def _thin(images: LabelledImages, limit: int, seed: int) -> LabelledImages:
     return images.take(np.sort(_draw(images, quota + 1, seed, "limit")))
 
 
-def _counts(images: LabelledImages) -> Labels:
+def _counts(images: LabelledImages) -> Counts:
     return np.bincount(images.labels, minlength=len(images.class_names))
 
 
-def _draw(images: LabelledImages, quota: Labels, seed: int, name: str) -> Labels:
+def _draw(images: LabelledImages, quota: Counts, seed: int, name: str) -> Labels:
     """Return the places of ``quota[k]`` images of each class k, drawn without replacement."""
     drawn = [
         numpy_rng(seed, "split", name, label).permutation(np.flatnonzero(images.labels == label))[:number]

@@ -25,6 +25,8 @@ LOG_VARIANCE_BOUND = 8.0
 MOMENTUM, EPSILON, SLOPE = 0.1, 1e-5, 0.1
 """Of batch norm's running statistics; added to its variances; of the leaky rectifier below zero."""
 
+SCALE_SPREAD, SHIFT_SPREAD = 0.3, 0.5
+"""Standard deviations over the labels of batch norm's first scales and shifts."""
 
 Side = Annotated[int, Field(ge=SMALLEST, le=LARGEST)]
 
@@ -97,6 +99,9 @@ class LabelNorm(nn.Module):
 
     The label comes as a one-hot row: a matrix product adds up its gradients in a fixed order, which scattering
     into an embedding does not. In evaluation it is one multiplication and one addition per value.
+
+    With several labels, scales and shifts start apart. Were they to start alike, the code would learn to carry the
+    class long before the labels had drifted apart, and the decoder would then ignore the label.
     """
 
     running_mean: Tensor
@@ -104,8 +109,9 @@ class LabelNorm(nn.Module):
 
     def __init__(self, channels: int, labels: int) -> None:
         super().__init__()
-        self.scale = nn.Parameter(torch.ones(labels, channels))
-        self.shift = nn.Parameter(torch.zeros(labels, channels))
+        apart = 1.0 if labels > 1 else 0.0
+        self.scale = nn.Parameter(1 + apart * SCALE_SPREAD * torch.randn(labels, channels))
+        self.shift = nn.Parameter(apart * SHIFT_SPREAD * torch.randn(labels, channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_variance", torch.ones(channels))
 

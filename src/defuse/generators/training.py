@@ -159,19 +159,18 @@ class Checkpoint:
         try:
             with safetensors.safe_open(self.path, "pt") as file:
                 counters = json.loads(file.metadata()["defuse"])
+            if counters["fingerprint"] != self.fingerprint:
+                raise GeneratorError(
+                    f"{self.path}: checkpoint of another training (other images, settings or seed); remove it to train "
+                    "anew"
+                )
             stored = load(self.path.read_bytes())  # a mapped file could change under us
-            known = counters["fingerprint"] == self.fingerprint
-            epochs = [Epoch(**epoch) for epoch in counters["epochs"]]
-        except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+            for name, tensor in state.tensors().items():
+                tensor.detach().copy_(stored[name])
+            state.epochs = [Epoch(**epoch) for epoch in counters["epochs"]]
+            state.best = {name: stored[f"best.{name}"] for name in state.network.state_dict()}
+        except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise GeneratorError(f"{self.path}: damaged checkpoint ({error}); remove it to train anew") from None
-        if not known:
-            raise GeneratorError(
-                f"{self.path}: checkpoint of another training (other images, settings or seed); remove it to train anew"
-            )
-        for name, tensor in state.tensors().items():
-            tensor.detach().copy_(stored[name])
-        state.epochs = epochs
-        state.best = {name: stored[f"best.{name}"] for name in state.network.state_dict()}
 
 
 def _write_bytes(path: Path, content: bytes) -> None:

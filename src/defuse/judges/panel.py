@@ -18,7 +18,6 @@ from defuse.seeds import derive
 from defuse.types import STRICT
 
 
-
 def _known(name: str) -> str:
     if name not in NETWORKS:
         raise ValueError(f"no built-in network is called {name!r}; choose one of {', '.join(NETWORKS)}")
@@ -125,7 +124,9 @@ def _temperature(path: Path) -> float:
     try:
         return float(read_json(path)["temperature"])
     except (KeyError, TypeError, ValueError):
-        raise RunError(f"{path}: expected a number under 'temperature'; remove the file to train this judge anew") from None
+        raise RunError(
+            f"{path}: expected a number under 'temperature'; remove the file to train this judge anew"
+        ) from None
 
 
 def _accuracy(judge: NetworkJudge, images: LabelledImages) -> Rate:

@@ -148,8 +148,14 @@ class VerdictStore:
             )
         if not verdict.annotator.strip():
             raise VerdictError(f"verdict on {verdict.region}: the annotator has no name; give one")
-        label = None if verdict.label is None else int(verdict.label)
-        return verdict.region, verdict.annotator, verdict.answer.value, label, int(verdict.machine), verdict.time
+        return (
+            verdict.region,
+            verdict.annotator,
+            verdict.answer.value,
+            verdict.label,
+            int(verdict.machine),
+            verdict.time,
+        )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -1,10 +1,12 @@
 """The page's pictures: sprites of small images, packed into a byte budget."""
 
 import base64
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image
 
 from defuse.tiles import encode, montage
@@ -56,18 +58,29 @@ class Album:
 def make_album(groups: Mapping[str, ByteImages], budget: int = SPRITE_BUDGET) -> Album:
     """Pack groups of images into one sprite each, at the best level that fits the budget, else at the last."""
     small = {key: shrink(images) for key, images in groups.items() if len(images)}
-    sprites: dict[str, str] = {}
-    level = LEVELS[0]
+    sprites, level = {}, LEVELS[0]
     for level in LEVELS:
-        sprites = {key: _sprite(images, level) for key, images in small.items()}
-        if sum(map(len, sprites.values())) <= budget:
+        sprites = _encode_all(small, level, math.inf if level is LEVELS[-1] else budget)
+        if len(sprites) == len(small):
             break
     classes = {key: f"i{number}" for number, key in enumerate(sprites)}
     css = "\n".join(f".{classes[key]}{{background-image:url({uri})}}" for key, uri in sprites.items())
     return Album(classes, css, level)
 
 
-def shrink(images: ByteImages) -> ByteImages:
+def _encode_all(groups: Mapping[str, ByteImages], level: Level, budget: float) -> dict[str, str]:
+    """Return sprites as data URIs: all of them, or those before the budget was exceeded."""
+    sprites: dict[str, str] = {}
+    for key, images in groups.items():
+        sprite = _sprite(images, level)
+        budget -= len(sprite)
+        if budget < 0:
+            break
+        sprites[key] = sprite
+    return sprites
+
+
+def shrink(images: ByteImages) -> UInt8[np.ndarray, "n low narrow c"]:
     """Scale images down until no edge is longer than a tile's; smaller ones stay as they are."""
     height, width = images.shape[1:3]
     factor = EDGE / max(height, width)

@@ -25,7 +25,7 @@ _PAGE_COLOURS = {
 _STYLE: Any = {
     "svg.fonttype": "none",
     "svg.hashsalt": "defuse",
-    "font.size": 9,
+    "font.size": 10,
     "text.color": INK,
     "axes.edgecolor": LINE,
     "axes.labelcolor": MUTED,
@@ -71,7 +71,7 @@ def _compare(axes: Axes, title: str, rows: Sequence[tuple[str, Rate]]) -> None:
         axes.plot([100 * low, 100 * high], [place, place], color=edge, linewidth=1.5)
         axes.plot(100 * rate.value, place, marker=marker, color=fill, markeredgecolor=edge, markersize=7)
         axes.annotate(
-            rate_text(rate), (100 * rate.value, place), (0, 7), textcoords="offset points", ha="center", fontsize=8
+            rate_text(rate), (100 * rate.value, place), (0, 7), textcoords="offset points", ha="center", fontsize=9
         )
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.set_ylim(len(rows) - 0.5, -0.8)
@@ -82,6 +82,10 @@ def _compare(axes: Axes, title: str, rows: Sequence[tuple[str, Rate]]) -> None:
 def _sweep_panel(axes: Axes, title: str, points: Sequence[tuple[SweepPoint, Rate]], chosen: float | None) -> None:
     tried = [(place, point, rate) for place, (point, rate) in enumerate(points) if rate.trials]
     axes.plot([place for place, _, _ in tried], [100 * rate.value for *_, rate in tried], color=MUTED, linewidth=1)
+    for place, (_, rate) in enumerate(points):
+        if not rate.trials:
+            middle = axes.get_xaxis_transform()
+            axes.text(place, 0.5, "diverged", transform=middle, ha="center", rotation=90, fontsize=9, color=BAD)
     for place, point, rate in tried:
         low, high = rate.interval
         colour = GOOD if point.allowed else BAD
@@ -90,14 +94,14 @@ def _sweep_panel(axes: Axes, title: str, points: Sequence[tuple[SweepPoint, Rate
         if point.weight == chosen:
             axes.plot(place, 100 * rate.value, marker="o", color="none", markeredgecolor=INK, markersize=13)
             axes.annotate(
-                "chosen", (place, 100 * rate.value), (0, 10), textcoords="offset points", ha="center", fontsize=8
+                "chosen", (place, 100 * rate.value), (0, 10), textcoords="offset points", ha="center", fontsize=9
             )
     axes.margins(x=0.1, y=0.3)
     _clean(axes, title, grid="y")
 
 
 def _clean(axes: Axes, title: str, *, grid: Literal["x", "y"]) -> None:
-    axes.set_title(title, loc="left", fontsize=9, color=INK)
+    axes.set_title(title, loc="left", fontsize=10, color=INK)
     axes.grid(axis=grid, color=LINE, linewidth=0.7)
     axes.set_axisbelow(True)
     axes.set_facecolor("none")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from defuse.records import Purpose, Rate, Region, RegionLabel, RegionSamples, Verdict
+from defuse.records import Purpose, Rate, Region, RegionLabel, Verdict
 from defuse.report.context import ReportContext
 from defuse.report.images import Album, make_album
 from defuse.types import ByteImages
@@ -25,7 +25,7 @@ class Tile:
     """One image of a sprite: its place there, what to write under it, and what to mark."""
 
     place: int
-    text: str
+    text: str = ""
     kind: str = ""
     kept: bool = True
 
@@ -71,6 +71,11 @@ class Card:
     def title(self) -> str:
         """What is read as what."""
         return f"{self.shows} read as {self.says}"
+
+    @property
+    def split_vote(self) -> bool:
+        """Whether the votes are worth showing: more than one was given."""
+        return self.label is not None and sum(votes for _, votes in self.label.votes) > 1
 
     @property
     def is_bug(self) -> bool:
@@ -141,7 +146,7 @@ def _card(
 ) -> Card:
     names = context.class_names
     decided = region.label if label is None or label.label is None else label.label
-    tiles = _tiles(context.regions.samples.get((region.name, Purpose.SHOW)), decided, names, album.level.tiles)
+    tiles = _tiles(context, region, decided, album.level.tiles)
     before, control, after = scores.get(region.name, (None, None, None))
     return Card(
         region=region,
@@ -160,11 +165,18 @@ def _card(
     )
 
 
-def _tiles(samples: RegionSamples | None, label: int, names: Sequence[str], most: int) -> tuple[Tile, ...]:
+def _tiles(context: ReportContext, region: Region, label: int, most: int) -> tuple[Tile, ...]:
+    """Return the samples to show; an answer is named only where the card's title does not say it."""
+    samples = context.regions.samples.get((region.name, Purpose.SHOW))
     if samples is None:
         return ()
     return tuple(
-        Tile(place, names[answer], "right" if answer == label else "wrong", bool(kept))
+        Tile(
+            place,
+            "" if answer in (label, region.predicted) else context.class_names[answer],
+            "right" if answer == label else "wrong",
+            bool(kept),
+        )
         for place, (answer, kept) in enumerate(zip(samples.predicted[:most], samples.kept[:most], strict=True))
     )
 
@@ -178,15 +190,17 @@ def _answers(region: Region, names: Sequence[str], most: int = 4) -> tuple[Share
 
 
 def _strips(context: ReportContext, region: Region, album: Album) -> Iterator[Strip]:
-    names, labels = context.class_names, context.splits.reference.labels
+    names, reference = context.class_names, context.splits.reference
     for near in context.nearest:
-        key = f"near {near.region}"
-        if near.region == region.name and key in album.classes:
-            real = labels[near.rows[:NEIGHBOURS]][: album.level.tiles]
-            tiles = tuple(Tile(place, names[label]) for place, label in enumerate(real))
-            yield Strip("Nearest real images", album.classes[key], tiles)
-    key = f"class {region.predicted}"
+        if near.region == region.name:
+            shown = reference.labels[near.rows[:NEIGHBOURS]]
+            named = ", ".join(names[label] for label in dict.fromkeys(shown.tolist()))
+            yield from _strip(f"Nearest real images, labelled {named}", f"near {near.region}", len(shown), album)
+    shown = min(NEIGHBOURS, int((reference.labels == region.predicted).sum()))
+    said = names[region.predicted]
+    yield from _strip(f"For comparison: real images labelled {said}", f"class {region.predicted}", shown, album)
+
+
+def _strip(caption: str, key: str, count: int, album: Album) -> Iterator[Strip]:
     if key in album.classes:
-        shown = min(NEIGHBOURS, int((labels == region.predicted).sum()), album.level.tiles)
-        tiles = tuple(Tile(place, names[region.predicted]) for place in range(shown))
-        yield Strip(f"Real images of what the model says: {names[region.predicted]}", album.classes[key], tiles)
+        yield Strip(caption, album.classes[key], tuple(Tile(place) for place in range(min(count, album.level.tiles))))

@@ -122,7 +122,7 @@ def pairs(context: ReportContext) -> str:
         for region in context.regions.reported
         if (label := labels.get(region.name)) is not None
     )
-    return "; ".join(f"{pair} ({count(number, 'region')})" for pair, number in found.most_common(6))
+    return "; ".join(f"{pair} ({number} regions)" if number > 1 else pair for pair, number in found.most_common(6))
 
 
 def repaired(context: ReportContext) -> str:

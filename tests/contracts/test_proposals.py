@@ -1,0 +1,182 @@
+"""What every proposal promises. A new one joins with a row in ``PROPOSALS``."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from pydantic import TypeAdapter, ValidationError
+from scipy import stats
+
+from defuse.identify import BetaNoise, PosteriorNoise, Seeds, StyleTransfer
+from defuse.identify.proposals import AnyProposal
+
+SIZES = (60, 12, 3)
+"""Images of each class, far from equal."""
+
+LATENT = 4
+N = 6_000
+
+UNIFORM, BALANCED = "every image equally likely", "every class equally likely"
+
+PROPOSALS = {
+    "beta noise": (BetaNoise(), UNIFORM),
+    "beta noise, skewed": (BetaNoise(a=5.0, b=1.5, scale=0.7), UNIFORM),
+    "beta noise, two-humped": (BetaNoise(a=0.5, b=0.5), UNIFORM),
+    "posterior noise": (PosteriorNoise(), BALANCED),
+    "posterior noise, narrow": (PosteriorNoise(scale=0.3), BALANCED),
+    "style transfer": (StyleTransfer(), BALANCED),
+    "style transfer, wide": (StyleTransfer(scale=3.0), BALANCED),
+}
+
+
+def make_seeds():
+    rng = np.random.default_rng(0)
+    labels = rng.permutation(np.repeat(np.arange(3), SIZES))
+    n = len(labels)
+    mean = rng.standard_normal((n, LATENT)).astype(np.float32)
+    std = rng.uniform(0.05, 0.8, (n, LATENT)).astype(np.float32)
+    return Seeds(7 * np.arange(n), labels, mean, std, classes=3)
+
+
+@pytest.fixture(scope="module")
+def seeds():
+    return make_seeds()
+
+
+@pytest.fixture(scope="module", params=PROPOSALS)
+def case(request):
+    """A proposal, how it picks seeds, and one large draw."""
+    proposal, picks = PROPOSALS[request.param]
+    return proposal, picks, proposal.draw(make_seeds(), N, np.random.default_rng(1))
+
+
+def of_type(kind):
+    return [proposal for proposal, _ in PROPOSALS.values() if isinstance(proposal, kind)]
+
+
+def test_shapes_dtypes_and_ranges(case, seeds):
+    _, _, draw = case
+    assert draw.seed.shape == draw.label.shape == (N,)
+    assert draw.seed.dtype == draw.label.dtype == np.int64
+    assert draw.z.shape == (N, LATENT)
+    assert draw.z.dtype == np.float32
+    assert np.isfinite(draw.z).all()
+    assert 0 <= draw.seed.min() <= draw.seed.max() < len(seeds)  # positions among the seeds, not rows
+    assert 0 <= draw.label.min() <= draw.label.max() < seeds.classes
+
+
+def test_the_state_of_the_rng_decides_and_nothing_else(case, seeds):
+    proposal, _, draw = case
+    np.random.seed(0)  # noqa: NPY002  what must not matter
+    again = proposal.draw(seeds, N, np.random.default_rng(1))
+    other = proposal.draw(seeds, N, np.random.default_rng(2))
+    for name in ("seed", "label", "z"):
+        assert np.array_equal(getattr(draw, name), getattr(again, name))
+        assert not np.array_equal(getattr(draw, name), getattr(other, name))
+
+
+def test_a_second_draw_goes_on(case, seeds):
+    proposal, _, _ = case
+    rng = np.random.default_rng(1)
+    first, second = proposal.draw(seeds, 50, rng), proposal.draw(seeds, 50, rng)
+    assert not np.array_equal(first.z, second.z)
+
+
+def test_seeds_are_left_as_they_were(case):
+    proposal, _, _ = case
+    seeds, untouched = make_seeds(), make_seeds()
+    proposal.draw(seeds, 100, np.random.default_rng(0))
+    for name in ("rows", "labels", "mean", "std"):
+        assert np.array_equal(getattr(seeds, name), getattr(untouched, name))
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_few_candidates_are_fine(case, seeds, n):
+    proposal, _, _ = case
+    assert proposal.draw(seeds, n, np.random.default_rng(0)).z.shape == (n, LATENT)
+
+
+def test_seeds_are_picked_as_promised(case, seeds):
+    """Chi-square over images; classes differ twentyfold in size, so one way of picking is far from the other."""
+    _, picks, draw = case
+    share = {
+        UNIFORM: np.full(len(seeds), 1 / len(seeds)),
+        BALANCED: 1 / (3 * np.array(SIZES)[seeds.labels]),
+    }
+    picked = np.bincount(draw.seed, minlength=len(seeds))
+    pvalues = {name: stats.chisquare(picked, N * expected).pvalue for name, expected in share.items()}
+    assert pvalues.pop(picks) > 1e-3
+    assert max(pvalues.values()) < 1e-12
+
+
+def test_names_are_the_keys_of_the_configuration(case):
+    proposal, _, _ = case
+    assert proposal.name == proposal.kind
+    settings = {field.name: getattr(proposal, field.name) for field in fields(proposal)}
+    assert TypeAdapter(AnyProposal).validate_python(settings) == proposal
+
+
+@pytest.mark.parametrize("proposal", [*of_type(BetaNoise), *of_type(PosteriorNoise)])
+def test_noise_keeps_the_seed_s_label(proposal, seeds):
+    draw = proposal.draw(seeds, N, np.random.default_rng(3))
+    assert np.array_equal(draw.label, seeds.labels[draw.seed])
+
+
+@pytest.mark.parametrize("proposal", of_type(BetaNoise))
+def test_beta_noise_has_its_closed_form(proposal, seeds):
+    a, b, scale = proposal.a, proposal.b, proposal.scale
+    draw = proposal.draw(seeds, N, np.random.default_rng(4))
+    noise = (draw.z - seeds.mean[draw.seed]).astype(float)
+    variance = scale**2 * a * b / ((a + b) ** 2 * (a + b + 1))
+    law = stats.beta(a, b, loc=-scale * a / (a + b), scale=scale)
+    kurtosis = law.stats("k") + 2
+    assert abs(noise.mean()) < 4 * np.sqrt(variance / noise.size)
+    assert abs(noise.var() - variance) < 4 * variance * np.sqrt(kurtosis / noise.size)
+    assert noise.min() >= -scale * a / (a + b) - 1e-5
+    assert noise.max() <= scale * b / (a + b) + 1e-5
+    assert stats.kstest(noise.ravel(), law.cdf).pvalue > 1e-3
+    assert np.abs(np.corrcoef(noise.T) - np.eye(LATENT)).max() < 4 / np.sqrt(N)  # coordinates are independent
+
+
+@pytest.mark.parametrize("proposal", [*of_type(PosteriorNoise), *of_type(StyleTransfer)])
+def test_posterior_draws_have_each_seed_s_own_spread(proposal, seeds):
+    draw = proposal.draw(seeds, N, np.random.default_rng(5))
+    noise = (draw.z - seeds.mean[draw.seed]) / (proposal.scale * seeds.std[draw.seed])
+    assert stats.kstest(noise.ravel().astype(float), stats.norm.cdf).pvalue > 1e-3
+    assert abs(noise.var() - 1) < 4 * np.sqrt(2 / noise.size)
+    assert np.abs(np.corrcoef(noise.T) - np.eye(LATENT)).max() < 4 / np.sqrt(N)
+    for position in np.argsort(np.bincount(draw.seed))[-3:]:  # the three drawn most often
+        own = draw.z[draw.seed == position].astype(float)
+        variance = (proposal.scale * seeds.std[position].astype(float)) ** 2
+        assert (np.abs(own.var(axis=0) / variance - 1) < 5 * np.sqrt(2 / len(own))).all()
+
+
+@pytest.mark.parametrize("proposal", of_type(StyleTransfer))
+def test_style_transfer_never_draws_the_donor_s_class_and_every_other_equally_often(proposal, seeds):
+    draw = proposal.draw(seeds, N, np.random.default_rng(6))
+    donor = seeds.labels[draw.seed]
+    assert (draw.label != donor).all()
+    pairs = [np.sum((donor == one) & (draw.label == other)) for one in range(3) for other in range(3) if one != other]
+    assert stats.chisquare(pairs).pvalue > 1e-3
+
+
+def test_style_transfer_reaches_classes_that_have_no_seed(seeds):
+    without = seeds.take(seeds.labels != 1)
+    draw = StyleTransfer().draw(without, N, np.random.default_rng(7))
+    assert set(np.unique(draw.label)) == {0, 1, 2}
+    assert (draw.label != without.labels[draw.seed]).all()
+
+
+@pytest.mark.parametrize("kind", [BetaNoise, PosteriorNoise, StyleTransfer])
+@pytest.mark.parametrize(
+    "change", [{"scale": 0}, {"scale": -1.0}, {"scale": float("nan")}, {"scale": float("inf")}, {"width": 1}]
+)
+def test_bad_input_settings(kind, change):
+    with pytest.raises(ValidationError):
+        kind(**change)
+
+
+@pytest.mark.parametrize("change", [{"a": 0}, {"b": -2}, {"a": "wide"}])
+def test_bad_input_beta_parameters(change):
+    with pytest.raises(ValidationError):
+        BetaNoise(**change)
