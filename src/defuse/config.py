@@ -22,13 +22,16 @@ from defuse.label import MachineAnnotator, Majority
 
 Preset = Literal["default", "paper"]
 
+SHOWN = 80
+"""Characters of a wrong value that a message shows."""
+
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "paper": {
         "generator": {"conditional": False, "beta": 2.0, "min_reconstruction": 0.5},
         "identify": {"proposals": [{"kind": "beta_noise"}], "gates": [{"kind": "misclassified"}]},
         "distill": {
-            "mixture": {"max_components": 100, "covariance": "full"},
+            "mixture": {"max_components": 100},
             "per_pair": False,
             "min_support": 1,
             "weight_threshold": 0.01,
@@ -201,15 +204,26 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 def _first_problem(error: ValidationError) -> str:
     problems = error.errors(include_url=False)
     problem = next((p for p in problems if p["type"] in _UNKNOWN), problems[0])
-    location = [str(part) for part in problem["loc"]]
-    key = ".".join(location)
+    *path, last = problem["loc"]
+    section = ".".join(_written(path))
+    key = f"{section}.{last}".removeprefix(".")
     if problem["type"] in _UNKNOWN:
-        near = difflib.get_close_matches(location[-1], _known_keys(location[:-1]), n=1, cutoff=0.5)
-        advice = f"; did you mean {'.'.join([*location[:-1], near[0]])}?" if near else ""
+        near = difflib.get_close_matches(str(last), _known_keys([str(part) for part in path]), n=1, cutoff=0.5)
+        advice = "; did you mean " + f"{section}.{near[0]}?".removeprefix(".") if near else ""
         return f"unknown key {key}{advice}"
     if problem["type"] == "missing":
         return f"{key} is missing; add it or use --set {key}=..."
-    return f"{key}: {problem['msg']}, got {problem['input']!r}"
+    return f"{key}: {problem['msg'].removeprefix('Value error, ')}, got {_short(problem['input'])}"
+
+
+def _written(path: Sequence[str | int]) -> list[str]:
+    """Return the keys as the user wrote them: pydantic puts the ``kind`` of a list's item after its place."""
+    return [str(part) for before, part in zip([None, *path], path, strict=False) if not isinstance(before, int)]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
@@ -221,13 +235,22 @@ def _known_keys(path: Sequence[str]) -> list[str]:
     definitions = schema.get("$defs", {})
     node = schema
     for part in path:
-        node = _resolve(node.get("properties", {}).get(part, {}), definitions)
+        node = _resolve(_below(node, part), definitions)
     return list(node.get("properties", {}))
+
+
+def _below(node: dict[str, Any], part: str) -> dict[str, Any]:
+    """Return what the schema says of a key, of a place in a list, or of a ``kind`` in a choice of sections."""
+    if part.isdecimal():
+        return dict(node.get("items", {}))
+    if "discriminator" in node:
+        return {"$ref": node["discriminator"]["mapping"].get(part, "")}
+    return dict(node.get("properties", {}).get(part, {}))
 
 
 def _resolve(node: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """Follow a reference, through ``anyOf`` and ``allOf`` if need be, to the section it names."""
     for option in [node, *node.get("anyOf", []), *node.get("allOf", [])]:
         if "$ref" in option:
-            return dict(definitions[option["$ref"].rsplit("/", 1)[-1]])
+            return dict(definitions.get(option["$ref"].rsplit("/", 1)[-1], {}))
     return node

@@ -35,10 +35,17 @@ HELD_OUT = 500
 
 SETTINGS: dict[str, Any] = {
     "data": {"source": "signs"},
-    "generator": {"epochs": 10, "min_reconstruction": 0.8},
-    "judges": {"gate": ["cnn-wide", "cnn-strided"], "label": ["cnn"], "training": {"epochs": 4, "augment": "affine"}},
-    "identify": {"budget": 40_000},
-    "distill": {"max_regions": 6},
+    "generator": {"epochs": 8, "batch_size": 64, "min_reconstruction": 0.8},
+    "judges": {
+        "gate": ["cnn-wide", "cnn-strided"],
+        "label": ["cnn-strided"],
+        "training": {"epochs": 5, "batch_size": 128, "augment": "affine_light"},
+    },
+    "identify": {
+        "budget": 100_000,
+        "gates": [{"kind": "reconstructs"}, {"kind": "misclassified"}, {"kind": "keeps_label", "threshold": 0.8}],
+    },
+    "distill": {"mixture": {"max_components": 2}, "max_regions": 6},
     "correct": {"lambdas": [0.3, 1.0], "steps": 200},
 }
 """The ``default`` preset at a size that a laptop does in minutes."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,6 +22,7 @@ from defuse.config import Config
 from defuse.correct import Corrected, build_suite, load_corrected, save_corrected, save_suite
 from defuse.data import open_source, split
 from defuse.distill import load_regions, nearest_images, save_regions
+from defuse.errors import RunError
 from defuse.generators import (
     Generator,
     ReconstructionQuality,
@@ -70,8 +71,10 @@ class Run:
     def __enter__(self) -> Self:
         self._held.enter_context(self.folder.locked())
         try:
-            classifier = classifier_fingerprint(self.config.classifier.weights, self._given)
-            claim(self.folder, self.config, data_fingerprint(self.splits), classifier)
+            given = None if self._trains else self.classifier
+            if given is not None:  # a misfit shows before anything is written
+                given.predict(self.splits.validation.images[:1])
+            claim(self.folder, self.config, data_fingerprint(self.splits), classifier_fingerprint(given))
         except BaseException:
             self._held.close()
             raise
@@ -92,8 +95,16 @@ class Run:
         """The model under test: given, loaded, or the built-in one, trained here."""
         if self._given is not None:
             return self._given
+        if not self._trains:
+            return load_or_train(self.config, self.splits, self.folder.classifier)
         with self._timed("classifier"):
             return load_or_train(self.config, self.splits, self.folder.classifier, progress=self.progress)
+
+    @property
+    def _trains(self) -> bool:
+        """Whether the classifier under test is the built-in one, trained in this folder."""
+        settings = self.config.classifier
+        return self._given is None and settings.factory is None and settings.weights is None
 
     @cached_property
     def generator(self) -> Generator:
@@ -109,7 +120,11 @@ class Run:
     def bound(self) -> float:
         """The generator's held-out negative evidence lower bound in nats per image."""
         _ = self.generator
-        return float(read_json(self.folder.generator_history)["held_out"])
+        path = self.folder.generator_history
+        try:
+            return float(read_json(path)["held_out"])
+        except (KeyError, TypeError, ValueError):
+            raise RunError(f"{path}: expected a number under 'held_out'; remove the folder to fit anew") from None
 
     @cached_property
     def _generator_and_quality(self) -> tuple[Generator, ReconstructionQuality]:
@@ -191,14 +206,13 @@ class Run:
     @cached_property
     def labels(self) -> tuple[RegionLabel, ...]:
         """The majority's decision on each region, from the verdicts as they are now."""
-        regions = self.regions
+        regions, judge = self.regions, self.panel.label
         machine = self.config.label.machine
         with self._timed("label"), self.verdicts() as store:
             judged = {verdict.region for verdict in store.all() if verdict.machine}
             missing = [region for region in regions.reported if region.name not in judged]
             if machine is not None and missing:
                 now = datetime.now(UTC).isoformat(timespec="seconds")
-                judge = self.panel.label
                 store.append(
                     [
                         machine.verdict(region, regions.samples[region.name, Purpose.SHOW], judge, time=now)
@@ -215,7 +229,7 @@ class Run:
         decided = [[label.region, label.label] for label in labels]
         if not isinstance(model, TorchClassifier):
             return None
-        if folder.repair.exists() and read_json(folder.labels) == decided:
+        if folder.repair.exists() and folder.labels.exists() and read_json(folder.labels) == decided:
             return load_corrected(folder.repair, folder.repaired, model)
         folder.repair.unlink(missing_ok=True)
         with self._timed("correct"):
@@ -265,10 +279,16 @@ class Run:
         began = time.monotonic()
         try:
             yield
-        finally:
-            spent = self.seconds
-            spent[stage] = round(spent.get(stage, 0.0) + time.monotonic() - began, 2)
-            write_json(self.folder.timings, spent)
+        except BaseException:
+            with suppress(RunError):  # what went wrong first is what to tell
+                self._spend(stage, time.monotonic() - began)
+            raise
+        self._spend(stage, time.monotonic() - began)
+
+    def _spend(self, stage: str, seconds: float) -> None:
+        spent = self.seconds
+        spent[stage] = round(spent.get(stage, 0.0) + seconds, 2)
+        write_json(self.folder.timings, spent)
 
 
 def load_or_train(config: Config, splits: Splits, path: Path, *, progress: Progress = silent) -> Classifier:

@@ -22,26 +22,26 @@ SCHEMA = 1
 
 def data_fingerprint(splits: Splits) -> str:
     """Return a hash of every image and label that the run may see."""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr((splits.class_names, splits.reference.image_shape)).encode())
     for part in (splits.reference, splits.validation, splits.test):
         for array in (part.images, part.labels):
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
 
 
-def classifier_fingerprint(weights: Path | None, given: Classifier | None) -> str:
-    """Return a hash of the weights under test; a black box has none and is told apart by its type alone."""
-    if isinstance(given, TorchClassifier):
+def classifier_fingerprint(classifier: Classifier | None) -> str:
+    """Return a hash of the weights under test; a black box has none and is told apart by its type alone.
+
+    Args:
+        classifier: None where the run trains it, so that the configuration and the data decide its weights.
+    """
+    if isinstance(classifier, TorchClassifier):
         digest = hashlib.sha256()
-        for name, tensor in sorted(given.module.state_dict().items()):
+        for name, tensor in sorted(classifier.module.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()[:16]
-    if given is not None:
-        return type(given).__name__
-    if weights is not None and weights.exists():
-        return hashlib.sha256(weights.read_bytes()).hexdigest()[:16]
-    return "built-in"
+    return "built-in" if classifier is None else type(classifier).__name__
 
 
 def claim(folder: RunDir, config: Config, data: str, classifier: str) -> None:
@@ -55,12 +55,13 @@ def claim(folder: RunDir, config: Config, data: str, classifier: str) -> None:
     """
     identity = {"schema": SCHEMA, "config": config.plain(), "data": data, "classifier": classifier}
     if not folder.manifest.exists():
-        if folder.root.exists() and any(path.name != ".lock" for path in folder.root.iterdir()):
+        begun = {".lock", f".{folder.manifest.name}.tmp"}  # all that a run killed at its very start leaves
+        if folder.root.exists() and any(path.name not in begun for path in folder.root.iterdir()):
             raise RunError(f"{folder.root}: not empty and not a run's folder; choose another with --out")
         threads = torch.get_num_threads()
         write_json(folder.manifest, {**identity, "threads": threads, "versions": versions()})
         return
-    found = read_json(folder.manifest)
+    found = _read_manifest(folder)
     mine, theirs = _flat(json.loads(json.dumps(identity))), _flat(found)
     for key in sorted(mine.keys() | (theirs.keys() - {"threads"})):
         if key.startswith("versions."):
@@ -81,7 +82,18 @@ def stored_config(folder: RunDir) -> Config:
     """
     if not folder.manifest.exists():
         raise RunError(f"{folder.root}: no run here (no manifest.json); start one with `defuse run`")
-    return build_config(read_json(folder.manifest)["config"], where=str(folder.manifest))
+    return build_config(_read_manifest(folder)["config"], where=str(folder.manifest))
+
+
+def _read_manifest(folder: RunDir) -> dict[str, Any]:
+    manifest = read_json(folder.manifest)
+    if (
+        not isinstance(manifest, dict)
+        or not isinstance(manifest.get("config"), dict)
+        or not isinstance(manifest.get("threads"), int)
+    ):
+        raise RunError(f"{folder.manifest}: no manifest of a run; restore it, or start anew with another --out")
+    return manifest
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -33,6 +33,22 @@ def test_take_keeps_rows_labels_and_codes_together(seeds):
     assert len(taken) == 3
 
 
+def test_a_reconstruction_is_read_as_it_would_be_stored():
+    class Between(ToyGenerator):
+        """Draws each value three tenths of a level too bright."""
+
+        def decode(self, z, labels, seed=None):
+            return super().decode(z, labels, seed) + 0.3 / 255
+
+    class OnlyStored(ToyClassifier):
+        def misreads(self, pixels):
+            values = pixels[:, 0, 0, 0] * 255
+            return (values - values.round()).abs() > 1e-3
+
+    _, mask = encode_seeds(reference(), Between(), OnlyStored(), batch=20)
+    assert mask.all()
+
+
 @pytest.mark.parametrize("batch", [1, 7, 60, 1000])
 def test_codes_and_survivors_are_those_of_the_images_whatever_the_batch(batch):
     images, told = reference(), []

@@ -14,7 +14,7 @@ from defuse.records import LabelledImages, Rate
 
 SETTINGS = Judges(
     gate=("cnn", "resnet-mini"),
-    label=("resnet-mini", "cnn-strided"),
+    label=("cnn-strided", "resnet-mini"),
     training=Training(epochs=1, batch_size=30, augment="affine"),
 )
 MEMBERS = ["gate-0", "gate-1", "label-0", "label-1"]
@@ -92,8 +92,8 @@ def test_accuracy_is_each_member_s_own_on_validation_images_gate_first(fitted):
 def test_every_judge_has_weights_of_its_own(fitted):
     """The same network stands in both groups; a judge that labels must not be a copy of one that gates."""
     _, panel = fitted
-    assert SETTINGS.gate[1] == SETTINGS.label[0]
-    one, other = (judge.probabilities(PIXELS) for judge in (panel.gate.members[1], panel.label.members[0]))
+    assert SETTINGS.gate[1] == SETTINGS.label[1]
+    one, other = (judge.probabilities(PIXELS) for judge in (panel.gate.members[1], panel.label.members[1]))
     assert (one - other).abs().max() > 1e-3
 
 
@@ -126,8 +126,8 @@ def test_progress_names_the_judge(tmp_path):
     assert list(dict.fromkeys(told)) == [
         "judge gate-0 (cnn)",
         "judge gate-1 (resnet-mini)",
-        "judge label-0 (resnet-mini)",
-        "judge label-1 (cnn-strided)",
+        "judge label-0 (cnn-strided)",
+        "judge label-1 (resnet-mini)",
     ]
 
 

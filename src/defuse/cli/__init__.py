@@ -5,15 +5,19 @@ import sys
 from defuse.errors import DefuseError
 
 
+class InterruptedByUserError(Exception):
+    """Ctrl-C, as the commands hand it on; typer would end at once and say nothing."""
+
+
 def main() -> None:
     """Run the command line; a user's error is one line on stderr and exit code 2."""
-    from defuse.cli.app import app
-
     try:
+        from defuse.cli.app import app
+
         app()
     except DefuseError as error:
         sys.stderr.write(f"defuse: {error}\n")
         sys.exit(2)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, InterruptedByUserError):
         sys.stderr.write("defuse: interrupted; the same command goes on where this one stopped\n")
         sys.exit(130)

@@ -65,8 +65,8 @@ class DirichletMixture:
         restarts: how often it is fitted from another start; the best bound wins.
     """
 
-    max_components: Annotated[int, Field(ge=1)] = 8
-    covariance: Literal["full", "diagonal"] = "diagonal"
+    max_components: Annotated[int, Field(ge=1)] = 4
+    covariance: Literal["full", "diagonal"] = "full"
     weight_concentration: Annotated[float, Field(gt=0)] = 1.0
     max_iterations: Annotated[int, Field(ge=1)] = 200
     tolerance: Annotated[float, Field(gt=0)] = 1e-3

@@ -63,8 +63,8 @@ class VAE:
     beta: Annotated[float, Field(gt=0)] = 1.0
     width: Annotated[int, Field(ge=1)] = 32
     hidden: Annotated[int, Field(ge=1)] = 256
-    epochs: Annotated[int, Field(ge=1)] = 14
-    batch_size: Annotated[int, Field(ge=2)] = 256
+    epochs: Annotated[int, Field(ge=1)] = 10
+    batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     patience: Annotated[int, Field(ge=1)] = 5
     min_reconstruction: Annotated[float, Field(ge=0, le=1)] = 0.9

@@ -58,7 +58,7 @@ def read_shard(path: Path) -> Shard:
         RunError: the file is damaged or was not written by this package.
     """
     try:
-        table = pq.read_table(path, partitioning=None)  # a folder called seed=3 is no column
+        table = pq.read_table(path)
         note = json.loads(table.schema.metadata[_COUNTS])
         failures = Failures(
             seed=_column(table, "seed"),

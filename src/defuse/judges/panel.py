@@ -53,8 +53,8 @@ class Judges:
     """
 
     gate: Architectures = ("cnn-wide", "cnn-strided", "resnet-mini")
-    label: Architectures = ("cnn", "resnet-mini")
-    training: Training = Field(default_factory=lambda: Training(augment="affine"))
+    label: Architectures = ("cnn-strided", "resnet-mini")
+    training: Training = Field(default_factory=lambda: Training(augment="affine_light"))
 
     def fit(
         self,
