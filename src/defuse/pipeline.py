@@ -71,14 +71,20 @@ class Run:
     def __enter__(self) -> Self:
         self._held.enter_context(self.folder.locked())
         try:
-            given = None if self._trains else self.classifier
-            if given is not None:  # a misfit shows before anything is written
-                given.predict(self.splits.validation.images[:1])
-            claim(self.folder, self.config, data_fingerprint(self.splits), classifier_fingerprint(given))
+            classifier = classifier_fingerprint(self._fit_classifier())
+            claim(self.folder, self.config, data_fingerprint(self.splits), classifier)
         except BaseException:
             self._held.close()
             raise
         return self
+
+    def _fit_classifier(self) -> Classifier | None:
+        """Ask the classifier once, before anything is written; None when it is still to be trained."""
+        if self._trains:
+            _untrained(self.config, self.splits)
+            return None
+        self.classifier.predict(self.splits.validation.images[:1])
+        return self.classifier
 
     def __exit__(self, *_: object) -> None:
         self._held.close()
