@@ -25,17 +25,17 @@ SMALL = {
     "identify.shard_size": 1000,
     "correct.steps": 5,
 }
+SETTINGS = " ".join(f"--set {key}={value}" for key, value in SMALL.items())
 SHORTER = (
-    (
-        re.compile(r"^(defuse run .*[^\\\n])$", re.MULTILINE),
-        " ".join([r"\1", *(f"--set {k}={v}" for k, v in SMALL.items())]),
-    ),
+    (re.compile(r"^(defuse run [^#\n]*?) *(?:#.*)?$", re.MULTILINE), rf"\1 {SETTINGS}"),
     (re.compile(r"limit=\d+"), "limit=1500"),
     (re.compile(r"epochs=\d+"), "epochs=1"),
     (
         re.compile(r'"identify": \{"budget": [\d_]+\}'),
-        '"identify": {"budget": 2000}, "generator": {"epochs": 2, "min_reconstruction": 0}, '
-        '"judges": {"training": {"epochs": 1}}, "correct": {"steps": 5}',
+        (
+            '"identify": {"budget": 2000}, "generator": {"epochs": 2, "min_reconstruction": 0}, '
+            '"judges": {"training": {"epochs": 1}}, "correct": {"steps": 5}'
+        ),
     ),
 )
 """What ``--quick`` changes in the text of a block before it is run."""

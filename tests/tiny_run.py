@@ -19,7 +19,15 @@ NAMES = ("<b>flat</b>", "upright", "cross")
 SETTINGS = {
     "seed": 3,
     "classifier": {"training": {"epochs": 3, "batch_size": 64, "learning_rate": 0.002, "augment": "none"}},
-    "generator": {"latent": 4, "width": 8, "hidden": 32, "epochs": 8, "batch_size": 32, "learning_rate": 0.005, "min_reconstruction": 0},
+    "generator": {
+        "latent": 4,
+        "width": 8,
+        "hidden": 32,
+        "epochs": 8,
+        "batch_size": 32,
+        "learning_rate": 0.005,
+        "min_reconstruction": 0,
+    },
     "judges": {"gate": ["cnn-strided"], "label": ["cnn"], "training": {"epochs": 3, "batch_size": 64}},
     "identify": {
         "budget": 600,

@@ -38,12 +38,12 @@ SETTINGS: dict[str, Any] = {
     "generator": {"epochs": 8, "batch_size": 64, "min_reconstruction": 0.8},
     "judges": {
         "gate": ["cnn-wide", "cnn-strided"],
-        "label": ["cnn-strided"],
+        "label": ["cnn"],
         "training": {"epochs": 5, "batch_size": 128, "augment": "affine_light"},
     },
     "identify": {
-        "budget": 100_000,
-        "gates": [{"kind": "reconstructs"}, {"kind": "misclassified"}, {"kind": "keeps_label", "threshold": 0.8}],
+        "budget": 150_000,
+        "gates": [{"kind": "reconstructs"}, {"kind": "misclassified"}, {"kind": "keeps_label", "threshold": 0.9}],
     },
     "distill": {"mixture": {"max_components": 2}, "max_regions": 6},
     "correct": {"lambdas": [0.3, 1.0], "steps": 200},
@@ -99,9 +99,8 @@ def demonstrate(out: Path, *, seed: int = 0, progress: Progress = silent) -> Dem
         seed: of everything random.
         progress: told how far each step is.
     """
+    splits = demo_splits(seed)
     taught = _render("reference", seed)
-    clean = {name: _visible(_render(name, seed)) for name in IMAGES}
-    splits = Splits(**clean)
     classifier = _planted(out / "planted.safetensors", taught, splits.validation, seed, progress)
     with Run(_config(seed), out / "run", classifier=classifier, splits=splits, progress=progress) as run:
         results = write_results(run)
@@ -121,6 +120,11 @@ def demonstrate(out: Path, *, seed: int = 0, progress: Progress = silent) -> Dem
     )
     accuracy = {name: _accuracy(model, dark.images) for name, model in models.items()}
     return Demonstration(results, found[0] if found else None, accuracy, test)
+
+
+def demo_splits(seed: int) -> Splits:
+    """Return the images that Defuse may see; none shows a dark 50."""
+    return Splits(**{name: _visible(_render(name, seed)) for name in IMAGES})
 
 
 def _config(seed: int) -> Config:

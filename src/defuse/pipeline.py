@@ -134,7 +134,7 @@ class Run:
 
     @cached_property
     def _generator_and_quality(self) -> tuple[Generator, ReconstructionQuality]:
-        folder = self.folder.generator
+        folder, classifier = self.folder.generator, self.classifier
         if not self.folder.generator_history.exists():
             with self._timed("generator"):
                 trained = self.config.generator.fit(
@@ -148,7 +148,7 @@ class Run:
                 write_json(self.folder.generator_history, asdict(trained.history.best))
                 self.folder.generator_checkpoint.unlink(missing_ok=True)
         generator = load_generator(folder)
-        quality = reconstruction_accuracy(generator, self.classifier.predict, self.splits.validation)
+        quality = reconstruction_accuracy(generator, classifier.predict, self.splits.validation)
         require(quality, self.config.generator.min_reconstruction, self.splits.class_names)
         return generator, quality
 
@@ -304,7 +304,7 @@ def load_or_train(config: Config, splits: Splits, path: Path, *, progress: Progr
         ClassifierError: it cannot be loaded or trained.
     """
     settings = config.classifier
-    if settings.factory is not None or settings.weights is not None:
+    if not settings.trained_here:
         return load_classifier(settings, splits.class_names, splits.reference.image_shape)
     if not path.exists():
         return train_classifier(config, splits, path, progress=progress)

@@ -17,7 +17,16 @@ import threading
 import traceback
 from pathlib import Path
 
-PRELOAD = ("defuse.cli.app", "defuse.cli.bars", "defuse.cli.show", "defuse.plan", "defuse.results", "defuse.demo")
+PRELOAD = (
+    "defuse.cli.app",
+    "defuse.cli.bars",
+    "defuse.cli.show",
+    "defuse.demo",
+    "defuse.plan",
+    "defuse.results",
+    "matplotlib.backends.backend_svg",
+    "torch._dynamo",  # torch's optimisers load it at their first use, which takes longer than a tiny run
+)
 
 
 def watch(log: Path, stop: dict | None) -> None:

@@ -73,10 +73,16 @@ def refuse(defuse, tiny, tmp_path):
         ("- a\n- b\n", "my.yaml: expected keys and values, got list"),
         ("", "my.yaml: expected keys and values, got NoneType"),
         ("data: {source: x.npz}\ngenrator: {}\n", "my.yaml: unknown key genrator; did you mean generator?"),
-        ("data: {source: x.npz}\nidentify: {budgte: 3}\n", "unknown key identify.budgte; did you mean identify.budget?"),
+        (
+            "data: {source: x.npz}\nidentify: {budgte: 3}\n",
+            "unknown key identify.budgte; did you mean identify.budget?",
+        ),
         ("data: {source: x.npz}\nidentify: {budget: many}\n", "my.yaml: identify.budget: "),
         ("data: {source: x.npz}\nidentify:\n", "my.yaml: identify: "),
-        ("data: {source: x.npz}\npreset: papre\n", "my.yaml: preset: Input should be 'default' or 'paper', got 'papre'"),
+        (
+            "data: {source: x.npz}\npreset: papre\n",
+            "my.yaml: preset: Input should be 'default' or 'paper', got 'papre'",
+        ),
         ("seed: 3\n", "my.yaml: data is missing"),
         ("data: {source: nowhere.npz}\n", "nowhere.npz: not found"),
         ("data: {source: ''}\n", "cannot read"),
@@ -168,7 +174,10 @@ def test_bad_input_data_cut_short(refuse, tiny, tmp_path):
         ("models:fit", "module 'models' has no 'fit'; did you mean 'fits'?"),
         ("models:no_module", "must return a torch.nn.Module or a defuse Classifier, got str"),
         ("models:fails", "models:fails failed (OSError: first line)"),
-        ("models:wrong_width", "models:wrong_width: classifier: expected logits of shape (2, 3) (3 classes), got (2, 7)"),
+        (
+            "models:wrong_width",
+            "models:wrong_width: classifier: expected logits of shape (2, 3) (3 classes), got (2, 7)",
+        ),
         ("models:not_a_number", "models:not_a_number: classifier: logits hold NaN"),
     ],
 )
@@ -377,9 +386,10 @@ def test_bad_input_train(defuse, tiny, tmp_path):
 
 def test_bad_input_dry_run(defuse, tiny, tmp_path):
     out = tmp_path / "out"
-    assert "nowhere.npz: not found" in defuse(
-        "run", tiny.config, "--dry-run", "--out", out, "--set", "data.source=nowhere.npz"
-    ).complaint
+    assert (
+        "nowhere.npz: not found"
+        in defuse("run", tiny.config, "--dry-run", "--out", out, "--set", "data.source=nowhere.npz").complaint
+    )
     assert not out.exists()
 
 
@@ -394,7 +404,14 @@ def test_bad_input_diverging_training(refuse, defuse, tiny, tmp_path):
 
 def test_bad_input_generator_that_is_too_poor(defuse, tiny, tmp_path):
     out = tmp_path / "out"
-    settings = ["--set", "generator.min_reconstruction=1.0", "--set", "generator.epochs=1", "--set", "generator.beta=99"]
+    settings = [
+        "--set",
+        "generator.min_reconstruction=1.0",
+        "--set",
+        "generator.epochs=1",
+        "--set",
+        "generator.beta=99",
+    ]
     line = defuse("identify", tiny.config, "--out", out, *settings).complaint
     assert "generator: only " in line
     assert not (out / "identify").exists()
@@ -433,5 +450,3 @@ def test_bad_input_from_every_key_of_the_tiny_configuration(refuse):
     """Each section refuses a key that it does not know, and says where."""
     for section in [*SETTINGS.keys() - {"seed"}, "data"]:
         assert f"unknown key {section}.zzz" in refuse("--set", f"{section}.zzz=1")
-
-

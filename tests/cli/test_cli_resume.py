@@ -70,7 +70,7 @@ def test_resume_after_kill_9_in_every_stage(defuse, tiny, undisturbed, tmp_path)
     folder, ended = undisturbed
     assert ended.code == 0, ended.err
     killed = stop_again_and_again(defuse, tiny, tmp_path / "out", ended.told, random.Random(1), per_task=1)
-    stages = {"generator", "training", "judge", "identify", "distill", "correct"}
+    stages = {"fit generator", "training", "judge", "identify", "distill", "correct"}
     assert {stage for stage in stages if any(task.startswith(stage) for task in killed)} == stages, killed
     assert contents(tmp_path / "out") == contents(folder)
     same_figures(tmp_path / "out", folder)

@@ -52,6 +52,11 @@ class ClassifierSettings:
     training: Training = Field(default_factory=Training)
 
     @property
+    def trained_here(self) -> bool:
+        """Whether the network comes without weights, so that Defuse trains it."""
+        return self.factory is None and self.weights is None
+
+    @property
     def prepares(self) -> bool:
         """Whether any preprocessing is set."""
         return any(value is not None for value in (self.input_size, self.channels, self.mean, self.std))
@@ -74,7 +79,7 @@ def load_classifier(
     Raises:
         ClassifierError: it cannot be built, its weights cannot be read or do not fit, or its answers are no logits.
     """
-    if settings.factory is None and settings.weights is None:
+    if settings.trained_here:
         raise ClassifierError(
             f"classifier.weights: the built-in network {settings.builtin!r} has none; "
             "name a file, train one (`defuse train`), or set classifier.factory to your own"

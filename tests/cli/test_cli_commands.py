@@ -1,0 +1,227 @@
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+
+from defuse.cli.show import SHOWN_REGIONS, closing_lines
+from defuse.config import build_config, read_config
+from defuse.records import Rate
+from defuse.rundir import RunDir
+from defuse.summary import Share, Summary
+
+HEAVY = ("torch", "numpy", "scipy", "sklearn", "matplotlib", "pyarrow", "pydantic", "fastapi", "jinja2")
+
+
+def good(ended):
+    assert ended.code == 0, ended.err
+    assert ended.err == ""
+    return ended.out
+
+
+def test_help_is_quick_and_loads_nothing_heavy():
+    script = f"""
+import sys
+from defuse.cli import main
+sys.argv = ["defuse", "--help"]
+try:
+    main()
+finally:
+    print([name for name in {HEAVY} if name in sys.modules], file=sys.stderr)
+"""
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stderr == "[]\n"
+    for command in (
+        "demo",
+        "init",
+        "run",
+        "fit",
+        "identify",
+        "distill",
+        "label",
+        "correct",
+        "check",
+        "report",
+        "train",
+    ):
+        assert f" {command} " in ended.stdout
+
+
+@pytest.mark.parametrize("command", ["run", "fit", "train", "init", "check", "demo", "label auto", "label import"])
+def test_every_help_shows_an_example(defuse, command):
+    assert f"Example: defuse {command}" in " ".join(good(defuse(*command.split(), "--help")).split())
+
+
+def test_version(defuse):
+    assert good(defuse("--version")) == "0.1.0\n"
+
+
+def test_a_run_ends_with_its_findings(defuse, finished, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    said = good(defuse("run", "--out", out))
+    summary = finished.results.summary
+    assert said.splitlines() == closing_lines(finished.results)[:-1] + [f"Report: {out / 'report.html'}"]
+    for region in summary.regions:
+        assert f"{region.name}  {region.label} read as {region.predicted}" in said
+    assert f"Repair: {summary.repair_outcome}." in said
+    assert max(map(len, said.splitlines()[:-1])) <= 80
+
+
+def test_json_is_alone_on_stdout(defuse, finished, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    summary = Summary.model_validate(json.loads(good(defuse("run", "--out", out, "--json"))))
+    assert summary.model_dump(exclude={"seconds"}) == finished.results.summary.model_dump(exclude={"seconds"})
+    assert json.loads(good(defuse("report", "--out", out, "--json")))["regions"]
+    assert json.loads(good(defuse("fit", "--out", out, "--json")))["held_out_bound_nats"] == round(
+        summary.generator_bound, 3
+    )
+    found = json.loads(good(defuse("identify", "--out", out, "--json")))
+    assert (found["candidates"], found["kept"]) == (600, summary.search.kept)
+    assert json.loads(good(defuse("distill", "--out", out, "--json")))["reported"] == len(summary.regions)
+    assert json.loads(good(defuse("correct", "--out", out, "--json")))["suite_cases"] == summary.suite_cases
+    assert len(json.loads(good(defuse("label", "auto", out, "--json")))) == len(summary.regions)
+
+
+def test_quiet_says_nothing(defuse, finished, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    weights = out / "repair" / "repaired.safetensors"
+    for command in (
+        ["run", "--out", out],
+        ["identify", "--out", out],
+        ["report", "--out", out],
+        ["label", "auto", out],
+        ["label", "export", out, tmp_path / "a.csv"],
+        ["check", out / "suite", "--weights", weights],
+    ):
+        assert good(defuse(*command, "--quiet")) == ""
+
+
+def test_stages_print_their_figures(defuse, finished, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    assert f"kept: {finished.results.summary.search.kept}\n" in good(defuse("identify", "--out", out))
+
+
+def test_check_passes_the_repaired_model_and_fails_the_given_one(defuse, finished):
+    folder = RunDir(finished.folder)
+    cases = len(json.loads((folder.suite / "suite.json").read_text(encoding="utf-8"))["cases"])
+    assert cases == finished.results.summary.suite_cases > 0
+    said = good(defuse("check", folder.suite, "--weights", folder.repaired))
+    assert said.endswith(f"All {cases} cases passed.\n")
+    failed = defuse("check", folder.suite, "--weights", folder.classifier)
+    assert (failed.code, failed.err) == (1, "")
+    assert "FAIL  r001" in failed.out
+    told = defuse("check", folder.suite, "--weights", folder.classifier, "--json")
+    values = json.loads(told.out)
+    assert told.code == 1
+    assert values["passed"] is False
+    scores = {region.name: region.failure_before for region in finished.results.summary.regions}
+    for case in values["cases"]:
+        assert (case["failures"], case["images"]) == (scores[case["region"]].successes, scores[case["region"]].trials)
+        assert case["passed"] == (case["failures"] / case["images"] <= case["max_failure_rate"])
+
+
+def test_check_takes_a_factory_and_preprocessing(defuse, finished, tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "from defuse.classifiers import build_network\ndef build():\n    return build_network('cnn', 1, 3, 16)\n",
+        encoding="utf-8",
+    )
+    folder = RunDir(finished.folder)
+    arguments = ["check", folder.suite, "--classifier", "mine:build", "--weights", folder.repaired]
+    assert defuse(*arguments, cwd=tmp_path).code == 0
+    assert defuse(*arguments, "--set", "mean=[9.0]", cwd=tmp_path).code == 1
+
+
+def test_train_writes_weights_of_the_accuracy_that_it_says(defuse, tiny, tmp_path):
+    to = tmp_path / "weights.safetensors"
+    told = json.loads(good(defuse("train", tiny.config, "--to", to, "--json")))
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
+    out = tmp_path / "out"
+    found = json.loads(good(defuse("run", tiny.config, "--out", out, "--set", f"classifier.weights={to}", "--json")))
+    assert found["test_accuracy"]["value"] == told["accuracy"]["test"]
+    assert not (out / "classifier.safetensors").exists()
+
+
+def test_train_and_run_train_the_same_network(defuse, tiny, finished, tmp_path):
+    assert "test accuracy" in good(defuse("train", tiny.config, "--to", tmp_path / "w.safetensors"))
+    assert (tmp_path / "w.safetensors").read_bytes() == RunDir(finished.folder).classifier.read_bytes()
+
+
+def test_init_writes_a_configuration_that_is_valid(defuse, tiny, tmp_path):
+    path = tmp_path / "new" / "my.yaml"
+    source = f'{tiny.data} "quoted": #1.npz'
+    assert f"defuse run {path}" in good(defuse("init", path, "--source", source))
+    config = build_config(read_config(path))
+    assert config.data.source == source
+    assert config == build_config({"data": {"source": source}})
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 15
+
+
+def test_init_and_run_fit_together(defuse, tiny, tmp_path):
+    good(defuse("init", "my.yaml", "--source", tiny.data, cwd=tmp_path))
+    settings = [
+        argument for key in ("generator.epochs=1", "classifier.training.epochs=1") for argument in ("--set", key)
+    ]
+    ended = defuse("fit", "my.yaml", *settings, "--set", "generator.min_reconstruction=0", "--set",
+                   "judges={gate: [cnn], label: [cnn], training: {epochs: 1}}", cwd=tmp_path)  # fmt: skip
+    good(ended)
+    assert (tmp_path / "runs" / "my-default" / "manifest.json").exists()
+
+
+def test_dry_run_plans_and_writes_nothing(defuse, tiny, tmp_path):
+    out = tmp_path / "out"
+    said = good(defuse("run", tiny.config, "--out", out, "--dry-run"))
+    assert said.startswith(f"Plan for {out} (nothing was written there):\n")
+    planned = json.loads(good(defuse("run", tiny.config, "--out", out, "--dry-run", "--json")))
+    assert [stage["stage"] for stage in planned["stages"]] == [
+        "classifier",
+        "generator",
+        "judges",
+        "identify",
+        "distill",
+        "correct",
+    ]
+    assert planned["stages"][3]["work"] == "600 candidates in 6 shards"
+    assert all(stage["seconds"] >= 0 for stage in planned["stages"])
+    assert 0 < planned["disk_bytes"] < planned["free_bytes"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_people_s_labels_go_out_and_come_back(defuse, finished, tmp_path):
+    out, table = finished.copy(tmp_path / "out"), tmp_path / "labels.csv"
+    regions = finished.results.summary.regions
+    assert "[machine]" in good(defuse("label", "auto", out))
+    good(defuse("label", "export", out, table))
+    with table.open(encoding="utf-8", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert [row["region"] for row in rows] == [region.name for region in regions]
+    assert (tmp_path / rows[0]["sheet"]).read_bytes().startswith(b"\x89PNG")
+    for row in rows:
+        row |= {"annotator": "ann", "answer": "not an error", "label": ""}
+    rows[0] |= {"answer": "class", "label": regions[0].label}
+    with table.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    decided = json.loads(good(defuse("label", "import", out, table, "--json")))
+    assert [(each["decision"], each["machine"]) for each in decided] == [(regions[0].label, False)] + [
+        (None, False) for _ in regions[1:]
+    ]
+    assert json.loads(good(defuse("correct", "--out", out, "--json")))["suite_cases"] == 1
+
+
+def test_a_run_s_folder_has_the_configuration_s_name_and_preset(defuse, tiny, finished, tmp_path):
+    finished.copy(tmp_path / "runs" / "tiny-default")
+    assert "Report: runs/tiny-default/report.html" in good(defuse("run", tiny.config, cwd=tmp_path))
+
+
+def test_closing_lines_name_the_first_regions_only(finished):
+    region = finished.results.summary.regions[0]
+    many = finished.results.summary.model_copy(update={"regions": (region,) * (SHOWN_REGIONS + 3), "repair": None})
+    lines = closing_lines(type(finished.results)(finished.folder, finished.results.report, many))
+    assert sum(line.startswith("  r001") for line in lines) == SHOWN_REGIONS
+    assert "  ... and 3 more, in the report" in lines
+
+
+def test_share_of_nothing_is_null():
+    assert Share.of(Rate(0, 0)).model_dump() == {"successes": 0, "trials": 0, "value": None, "low": 0.0, "high": 1.0}
