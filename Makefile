@@ -1,6 +1,7 @@
 # make demo: sets everything up and runs the main job.  make test: sets everything up and passes the tests.
 PYTHON ?= python3
 VENV ?= .venv
+MNIST ?= mnist.npz
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
@@ -24,7 +25,7 @@ docs: $(READY)
 	$(BIN)/python docs/generate.py
 
 bench: $(READY)
-	$(BIN)/python benchmarks/main_job.py --help
+	$(BIN)/python benchmarks/main_job.py examples/mnist.yaml --name mnist --source $(MNIST)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

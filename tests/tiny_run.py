@@ -84,7 +84,7 @@ def draw(count, rng):
     labels = np.arange(count) % 3
     images = rng.integers(0, 40, (count, 16, 16))
     for image, label in zip(images, labels, strict=True):
-        row, column, width = rng.integers(4, 10, 2).tolist() + [int(rng.integers(2, 4))]
+        row, column, width = rng.integers((4, 4, 2), (10, 10, 4)).tolist()
         light = rng.integers(70, 210)
         if label != 1:
             image[row : row + width, 2:14] += light

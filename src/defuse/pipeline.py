@@ -93,7 +93,8 @@ class Run:
     def title(self) -> str:
         """What is debugged, in a few words."""
         settings = self.config.classifier
-        model = type(self._given).__name__ if self._given else settings.factory or settings.builtin
+        given = self._given.module if isinstance(self._given, TorchClassifier) else self._given
+        model = type(given).__name__ if given else settings.factory or settings.builtin
         return f"{model} on {Path(self.config.data.source).name}"
 
     @cached_property
@@ -109,8 +110,7 @@ class Run:
     @property
     def _trains(self) -> bool:
         """Whether the classifier under test is the built-in one, trained in this folder."""
-        settings = self.config.classifier
-        return self._given is None and settings.factory is None and settings.weights is None
+        return self._given is None and self.config.classifier.trained_here
 
     @cached_property
     def generator(self) -> Generator:

@@ -1,5 +1,6 @@
 import pytest
 from command_line import CommandLine
+
 from tiny_run import make_finished, make_tiny
 
 

@@ -2,7 +2,7 @@
 
 A request is ``{"argv": [...], "cwd": PATH, "stop": {...} or null, "bytes": LIMIT or null}``; the answer holds the exit
 code (negative: the signal), stdout, stderr, and every progress call. ``stop`` names a signal, the task and the count
-after which it is sent, and a delay in seconds after that.
+after which it is sent (or any task of ``later``, should that one be done already), and a delay in seconds after that.
 """
 
 import contextlib
@@ -31,18 +31,19 @@ PRELOAD = (
 
 def watch(log: Path, stop: dict | None) -> None:
     """Write down each progress call, and stop this process a moment after the one that was named."""
-    from defuse.cli.bars import Bars
+    from defuse.cli.bars import Bars  # noqa: PLC0415  loaded already; here, so that the list above rules
 
     told = Bars.__call__
     handle = log.open("a", buffering=1)
+    due = stop is not None
 
     def tell(self, task, done, total, note=""):
+        nonlocal due
         told(self, task, done, total, note)
         handle.write(json.dumps([task, done]) + "\n")
-        if stop and task == stop["task"] and done >= stop["done"]:
-            blow = (os.kill, (os.getpid(), stop["signal"]))
-            stop["task"] = None
-            threading.Timer(stop["delay"], *blow).start()
+        if due and (task in stop["later"] or (task == stop["task"] and done >= stop["done"])):
+            due = False
+            threading.Timer(stop["delay"], os.kill, (os.getpid(), stop["signal"])).start()
 
     Bars.__call__ = tell
 
@@ -59,7 +60,7 @@ def child(request: dict, scratch: Path) -> None:
         watch(scratch / "log", request["stop"])
         if request["bytes"]:
             resource.setrlimit(resource.RLIMIT_FSIZE, (request["bytes"],) * 2)
-        from defuse.cli import main
+        from defuse.cli import main  # noqa: PLC0415  as above
 
         main()
         code = 0

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_run import SETTINGS, draw, write_data
 
 from defuse.rundir import RunDir
+from tiny_run import SETTINGS, draw, write_data
 
 IMAGES, LABELS = draw(90, np.random.default_rng(0))
 
@@ -393,7 +393,7 @@ def test_bad_input_dry_run(defuse, tiny, tmp_path):
     assert not out.exists()
 
 
-def test_bad_input_diverging_training(refuse, defuse, tiny, tmp_path):
+def test_bad_input_diverging_training(defuse, tiny, tmp_path):
     out = tmp_path / "diverged"
     setting = "generator.learning_rate=1e30"
     line = defuse("fit", tiny.config, "--out", out, "--set", setting).complaint
@@ -434,9 +434,9 @@ def test_bad_input_disk_full(defuse, finished, tiny, tmp_path):
 def test_bad_input_disk_full_in_later_stages(defuse, finished, tmp_path):
     out = finished.copy(tmp_path / "out")
     for lost, file, limit in (
-        ("regions", "regions/samples.safetensors", 20_000),
-        ("repair", "repair/repaired.safetensors", 100_000),
         ("report.html", "report.html", 50_000),
+        ("repair", "repair/repaired.safetensors", 100_000),
+        ("regions", "regions/samples.safetensors", 20_000),
     ):
         path = out / lost
         shutil.rmtree(path) if path.is_dir() else path.unlink()

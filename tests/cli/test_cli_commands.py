@@ -61,7 +61,7 @@ def test_a_run_ends_with_its_findings(defuse, finished, tmp_path):
     out = finished.copy(tmp_path / "out")
     said = good(defuse("run", "--out", out))
     summary = finished.results.summary
-    assert said.splitlines() == closing_lines(finished.results)[:-1] + [f"Report: {out / 'report.html'}"]
+    assert said.splitlines() == [*closing_lines(finished.results)[:-1], f"Report: {out / 'report.html'}"]
     for region in summary.regions:
         assert f"{region.name}  {region.label} read as {region.predicted}" in said
     assert f"Repair: {summary.repair_outcome}." in said

@@ -31,7 +31,8 @@ def test_agrees_with_scikit_learn(covariance, theirs):
         reg_covar=1e-3,
         random_state=derive(5, "mixture") % 2**32,
     ).fit(codes)
-    ours = DirichletMixture(covariance=covariance, weight_concentration=0.7, max_iterations=300).fit(codes, seed=5)
+    settings = DirichletMixture(max_components=8, covariance=covariance, weight_concentration=0.7, max_iterations=300)
+    ours = settings.fit(codes, seed=5)
     np.testing.assert_allclose(ours.weights, reference.weights_)
     np.testing.assert_allclose(ours.means, reference.means_)
     expected = reference.covariances_ if theirs == "full" else np.stack([np.diag(v) for v in reference.covariances_])

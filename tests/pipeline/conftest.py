@@ -1,4 +1,5 @@
 import pytest
+
 from tiny_run import make_finished, make_tiny
 
 

@@ -1,0 +1,387 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+import defuse
+from defuse.classifiers import CallableClassifier, TorchClassifier, build_network, load_weights
+from defuse.correct import check, load_suite
+from defuse.data import open_source, split
+from defuse.distill import load_regions
+from defuse.errors import ClassifierError, ConfigError, RunError
+from defuse.identify import Identify
+from defuse.label import VerdictStore
+from defuse.pipeline import Run, read_splits
+from defuse.records import Answer, Purpose, Rate, Verdict
+from defuse.results import write_results
+from defuse.rundir import RunDir
+from defuse.seeds import derive
+from defuse.summary import Summary, summarise
+from defuse.workspace import classifier_fingerprint, data_fingerprint, stored_config
+from tiny_run import NAMES, SETTINGS
+
+FILES = {
+    ".lock",
+    "classifier.safetensors",
+    "generator/history.json",
+    "generator/model.json",
+    "generator/model.safetensors",
+    *(f"identify/shard-0000{number}.parquet" for number in range(6)),
+    "judges/gate-0.json",
+    "judges/gate-0.safetensors",
+    "judges/label-0.json",
+    "judges/label-0.safetensors",
+    "labels.json",
+    "manifest.json",
+    "regions/regions.json",
+    "regions/regions.safetensors",
+    "regions/samples.safetensors",
+    "repair/control.safetensors",
+    "repair/repair.json",
+    "repair/repaired.safetensors",
+    "report.html",
+    "suite/images.safetensors",
+    "suite/suite.json",
+    "summary.json",
+    "timings.json",
+    "verdicts.sqlite",
+}
+
+
+class Brightness(nn.Module):
+    """Reads class 0 where the upper half is brighter than the lower; a poor classifier, but one with weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.tensor([[9.0, 0, -9, 0], [0, 9, 0, -9], [1, 1, 1, 1]]))
+            self.head.bias.zero_()
+
+    def forward(self, x):
+        upper, lower = x[:, :, :8].mean((1, 2, 3)), x[:, :, 8:].mean((1, 2, 3))
+        left, right = x[..., :8].mean((1, 2, 3)), x[..., 8:].mean((1, 2, 3))
+        return self.head(torch.stack([upper, left, lower, right], dim=1))
+
+
+def files(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def changed(folder, before):
+    return {name for name in files(folder) if (folder / name).stat().st_mtime_ns != before.get(name)}
+
+
+def times(folder):
+    return {name: (folder / name).stat().st_mtime_ns for name in files(folder)}
+
+
+@pytest.fixture(scope="module")
+def splits(tiny):
+    return read_splits(tiny.build())
+
+
+@pytest.fixture
+def given(finished, splits):
+    """The classifier of the finished run."""
+    module = build_network("cnn", 1, 3, 16)
+    load_weights(RunDir(finished.folder).classifier, module)
+    return TorchClassifier(module, splits.class_names)
+
+
+def test_the_chain_leaves_every_file_and_no_other(finished):
+    assert files(finished.folder) == FILES
+
+
+def test_summary_is_as_documented(finished):
+    stored = json.loads((finished.folder / "summary.json").read_text(encoding="utf-8"))
+    assert Summary.model_validate(stored) == finished.results.summary
+    assert stored["schema_version"] == 1
+    assert (stored["preset"], stored["seed"], stored["classes"]) == ("default", 3, 3)
+    assert stored["images"] == {"reference": 480, "validation": 60, "test": 90}
+    assert stored["seconds"].keys() == {"classifier", "generator", "judges", "identify", "distill", "label", "correct"}
+
+
+def test_summary_agrees_with_the_shards(finished):
+    search = finished.results.summary.search
+    tables = [pq.read_table(path) for path in sorted((finished.folder / "identify").glob("*.parquet"))]
+    assert search.kept == sum(table.num_rows for table in tables) > 0
+    for proposal in search.proposals:
+        assert proposal.kept == sum(table["proposal"].to_pylist().count(proposal.proposal) for table in tables)
+        assert proposal.candidates == 300
+    assert search.kept_rate.model_dump() == {
+        "successes": search.kept,
+        "trials": 600,
+        "value": search.kept / 600,
+        **dict(zip(("low", "high"), Rate(search.kept, 600).interval, strict=True)),
+    }
+    assert search.gates[1].tested == 600
+    assert search.gates[1].passed == search.flips == search.gates[2].tested
+    assert search.gates[2].passed == search.kept
+    for table in tables:
+        assert all(a != b for a, b in zip(table["label"].to_pylist(), table["predicted"].to_pylist(), strict=True))
+
+
+def test_summary_agrees_with_the_regions(finished):
+    summary, regions = finished.results.summary, load_regions(RunDir(finished.folder).regions)
+    assert len(summary.regions) == len(regions.reported) > 1
+    assert summary.regions_fitted == regions.fitted == len(regions.reported) + sum(regions.dropped.values())
+    for told, region in zip(summary.regions, regions.reported, strict=True):
+        shown = regions.samples[region.name, Purpose.EVIDENCE]
+        kept = shown.kept
+        assert (told.name, told.support) == (region.name, region.support)
+        assert (told.label, told.predicted) == (NAMES[region.label], NAMES[region.predicted])
+        assert (told.keep_rate.successes, told.keep_rate.trials) == (kept.sum(), len(shown))
+        assert told.failure_rate.successes == (shown.predicted[kept] != region.label).sum()
+        assert told.failure_rate.trials == kept.sum()
+
+
+def test_summary_agrees_with_the_models(finished, given, splits):
+    """Loaded from the folder and asked again, the models give the figures that the summary states."""
+    summary, folder = finished.results.summary, RunDir(finished.folder)
+    repaired = build_network("cnn", 1, 3, 16)
+    load_weights(folder.repaired, repaired)
+    models = {"before": given, "after": given.with_module(repaired)}
+    regions = load_regions(folder.regions)
+    assert summary.repair is not None
+    for name, model in models.items():
+        scores = getattr(summary.repair, name)
+        test = splits.test
+        assert scores.test_accuracy.successes == (model.predict(test.images) == test.labels).sum()
+        for told in summary.regions:
+            final = regions.samples[told.name, Purpose.FINAL]
+            assert told.decision is not None
+            wrong = model.predict(final.images[final.kept]) != NAMES.index(told.decision)
+            assert getattr(told, f"failure_{name}").successes == wrong.sum()
+    assert summary.test_accuracy == summary.repair.before.test_accuracy
+    assert summary.repair.chosen == 1.0
+    assert [point.weight for point in summary.repair.sweep] == [1.0]
+
+
+def test_the_suite_passes_the_repaired_model(finished, given):
+    folder = RunDir(finished.folder)
+    suite = load_suite(folder.suite)
+    assert suite.class_names == NAMES
+    repaired = build_network("cnn", 1, 3, 16)
+    load_weights(folder.repaired, repaired)
+    assert all(result.passed for result in check(suite, given.with_module(repaired)))
+    assert not all(result.passed for result in check(suite, given))
+
+
+def test_report_escapes_class_names(finished):
+    page = (finished.folder / "report.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;flat&lt;/b&gt;" in page
+    assert "<b>flat" not in page
+
+
+def test_a_notebook_shows_a_table_and_escapes(finished):
+    region = finished.results.summary.regions[0].model_copy(update={"label": NAMES[0], "predicted": "<i>x</i> & y"})
+    summary = finished.results.summary.model_copy(update={"regions": (region,)})
+    shown = replace(finished.results, summary=summary)._repr_html_()
+    assert "<td>&lt;b&gt;flat&lt;/b&gt; read as &lt;i&gt;x&lt;/i&gt; &amp; y</td>" in shown
+    assert "1 misclassification region from 600 candidates" in shown
+    none = replace(finished.results, summary=summary.model_copy(update={"regions": ()}))
+    assert none.headline.startswith("No bug found at this budget: 600 candidates, ")
+
+
+def test_a_finished_run_is_not_made_anew(finished, tiny, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    before = times(out)
+    with Run(tiny.build(), out) as run:
+        again = write_results(run)
+    assert again.summary.model_dump(exclude={"seconds"}) == finished.results.summary.model_dump(exclude={"seconds"})
+    assert changed(out, before) <= {
+        "report.html",
+        "summary.json",
+        "suite/images.safetensors",
+        "suite/suite.json",
+        "timings.json",
+        "verdicts.sqlite",
+    }
+
+
+def test_another_verdict_makes_the_repair_anew_and_nothing_else(finished, tiny, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    folder, before = RunDir(out), times(out)
+    regions = load_regions(folder.regions)
+    second = regions.reported[1].name
+    with VerdictStore(folder.verdicts, regions) as store:
+        store.append([Verdict(second, "ann", Answer.NO_CLEAR_CLASS, None, machine=False, time="2026-01-01T00:00:00Z")])
+    with Run(tiny.build(), out) as run:
+        summary = write_results(run).summary
+    told = {region.name: region for region in summary.regions}
+    assert (told[second].decision, told[second].machine) == (None, False)
+    assert told[second].failure_after is None
+    assert told["r001"].failure_after is not None
+    assert summary.suite_cases == finished.results.summary.suite_cases - 1
+    made = changed(out, before)
+    assert {"repair/repair.json", "repair/repaired.safetensors", "labels.json"} <= made
+    assert not any(name.startswith(("identify/", "generator/", "judges/", "regions/", "classifier")) for name in made)
+    with VerdictStore(folder.verdicts, regions) as store:
+        store.append(
+            Verdict(region.name, "ann", Answer.NOT_AN_ERROR, None, machine=False, time="2026-01-02T00:00:00Z")
+            for region in regions.reported
+        )
+    with Run(tiny.build(), out) as run:
+        nothing = write_results(run).summary
+    assert nothing.repair is None
+    assert nothing.repair_outcome == "nothing to repair: no region was given a class"
+    assert nothing.suite_cases == 0
+    assert not folder.repaired.exists()
+
+
+def test_labels_lost_are_decided_again(finished, tiny, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    RunDir(out).labels.unlink()
+    with Run(tiny.build(), out) as run:
+        assert run.corrected is not None
+    assert RunDir(out).repaired.read_bytes() == RunDir(finished.folder).repaired.read_bytes()
+
+
+def test_without_a_machine_regions_wait_for_people(tiny, tmp_path):
+    out = tmp_path / "out"
+    with Run(tiny.build("label.machine=null", "identify.budget=200"), out) as run:
+        summary = write_results(run).summary
+    assert {region.reason for region in summary.regions} == {"no votes"}
+    assert summary.repair is None
+
+
+def test_preset_paper(tiny, tmp_path):
+    plain = {key: value for key, value in tiny.plain.items() if key not in ("identify", "distill")}
+    config = defuse.build_config({**plain, "preset": "paper", "identify": {"budget": 300, "shard_size": 100}})
+    assert not config.generator.conditional
+    with Run(config, tmp_path / "out") as run:
+        results = write_results(run)
+    summary = results.summary
+    assert summary.preset == "paper"
+    assert [proposal.proposal for proposal in summary.search.proposals] == ["beta_noise"]
+    assert [gate.gate for gate in summary.search.gates] == ["misclassified"]
+    assert summary.search.kept == summary.search.flips > 0
+    assert summary.regions
+    assert all(region.weight >= 0.01 for region in summary.regions)
+    assert results.report.exists()
+
+
+def test_no_failure_at_all_is_a_result(tiny, tmp_path):
+    """The judges have learnt next to nothing and are sure of nothing, so that nothing is kept."""
+    gates = "identify.gates=[{kind: misclassified}, {kind: keeps_label, threshold: 0.97}]"
+    settings = ["judges.training={epochs: 1, learning_rate: 1.0e-9}", gates, "identify.budget=100"]
+    with Run(tiny.build(*settings, "generator.epochs=1"), tmp_path / "out") as run:
+        results = write_results(run)
+    assert results.summary.search.kept == 0
+    assert results.summary.regions == ()
+    assert results.headline.startswith("No bug found at this budget: 100 candidates")
+    assert results.summary.repair_outcome == "nothing to repair: no region was given a class"
+    assert results.report.stat().st_size > 1000
+
+
+def test_debug_a_module(splits, tmp_path):
+    settings = {key: value for key, value in SETTINGS.items() if key not in ("seed", "classifier")}
+    told = []
+    results = defuse.debug(
+        Brightness(),
+        splits,
+        tmp_path / "out",
+        seed=3,
+        settings=settings,
+        progress=lambda task, done, total, note="": told.append((task, done <= total, note)),
+    )
+    summary = results.summary
+    assert (summary.source, summary.seed) == ("in memory", 3)
+    assert not (tmp_path / "out" / "classifier.safetensors").exists()
+    assert "Brightness" in results.report.read_text(encoding="utf-8")
+    assert summary.repair is not None
+    assert summary.regions
+    assert told
+    assert all(within for _, within, _ in told)
+    again = defuse.debug(Brightness(), splits, tmp_path / "out", seed=3, settings=settings)
+    assert again.summary.model_dump(exclude={"seconds"}) == summary.model_dump(exclude={"seconds"})
+    other = Brightness()
+    with torch.no_grad():
+        other.head.bias.add_(1)
+    with pytest.raises(RunError, match="holds a run with classifier = "):
+        defuse.debug(other, splits, tmp_path / "out", seed=3, settings=settings)
+
+
+def test_debug_a_black_box(tiny, tmp_path):
+    def answer(images):
+        assert images.dtype == np.uint8
+        halves = images.reshape(len(images), 2, 8, 16).mean((2, 3))
+        return np.stack([halves[:, 0], halves[:, 1], np.full(len(images), 60.0)], axis=1)
+
+    settings = {key: value for key, value in SETTINGS.items() if key not in ("seed", "classifier")}
+    results = defuse.debug(answer, tiny.data, tmp_path / "out", settings=settings)
+    assert results.summary.repair is None
+    assert results.summary.repair_outcome == "not repaired: the classifier gives no access to trainable weights"
+    assert results.summary.regions
+    assert results.summary.suite_cases > 0
+    assert "no access to trainable weights" in results.report.read_text(encoding="utf-8")
+    suite = load_suite(tmp_path / "out" / "suite")
+    assert not all(case.passed for case in check(suite, CallableClassifier(answer, NAMES)))
+    assert not (tmp_path / "out" / "repair").exists()
+
+
+def test_debug_refuses_early(splits, tmp_path):
+    """What does not fit is told before anything is trained or written."""
+    for classifier in (nn.Sequential(nn.Flatten(), nn.Linear(256, 7)), lambda images: np.zeros((len(images), 7))):
+        with pytest.raises(ClassifierError, match=r"expected logits of shape \(1, 3\)"):
+            defuse.debug(classifier, splits, tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"settings: unknown key identify\.budgte; did you mean identify\.budget"):
+        defuse.debug(Brightness(), splits, tmp_path / "out", settings={"identify": {"budgte": 1}})
+    with pytest.raises(ConfigError, match="preset: Input should be 'default' or 'paper'"):
+        defuse.debug(Brightness(), splits, tmp_path / "out", preset="papre")
+    assert files(tmp_path) == {"out/.lock"}
+
+
+def test_stages_by_hand_give_the_shards_of_the_run(finished, tiny, splits, given, tmp_path):
+    """Each stage is a function: called with the run's seed and models, it makes the run's very bytes."""
+    config = tiny.build()
+    with Run(config, finished.copy(tmp_path / "copy")) as run:
+        generator, panel = run.generator, run.panel
+    identify: Identify = config.identify
+    found = identify.run(
+        splits.reference, generator, given, panel.gate, seed=3, shard_path=lambda number: tmp_path / f"{number}.parquet"
+    )
+    for number in range(6):
+        mine, theirs = tmp_path / f"{number}.parquet", RunDir(finished.folder).shard(number)
+        assert mine.read_bytes() == theirs.read_bytes()
+    assert found.search.kept == finished.results.summary.search.kept
+
+
+def test_the_split_is_the_seed_s(tiny, splits):
+    source = open_source(tiny.data).read()
+    config = tiny.build()
+    again = split(source, config.data.split, seed=derive(3, "split"))
+    assert data_fingerprint(again) == data_fingerprint(splits)
+
+
+def test_fingerprints_tell_data_and_weights_apart(splits, given):
+    renamed = replace(splits, reference=replace(splits.reference, class_names=("a", "b", "c")))
+    turned = splits.test.images.copy()
+    turned[0, 0, 0, 0] ^= 1
+    touched = replace(splits, test=replace(splits.test, images=turned))
+    assert len({data_fingerprint(each) for each in (splits, renamed, touched)}) == 3
+    marks = [classifier_fingerprint(given), classifier_fingerprint(None)]
+    with torch.no_grad():
+        next(iter(given.module.parameters())).mul_(2)
+    marks += [classifier_fingerprint(given), classifier_fingerprint(CallableClassifier(lambda x: x, NAMES))]
+    assert len(set(marks)) == 4
+    assert marks[3] == "CallableClassifier"
+
+
+def test_a_folder_knows_its_configuration(finished, tiny):
+    assert stored_config(RunDir(finished.folder)) == tiny.build()
+
+
+def test_the_folder_is_free_after_the_block_and_after_an_error(finished, tiny, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    with Run(tiny.build(), out), pytest.raises(RunError, match="another run is at work here"), Run(tiny.build(), out):
+        pass
+    with pytest.raises(RunError, match=r"config\.seed = 3, not 4"), Run(tiny.build("seed=4"), out):
+        pass
+    with Run(tiny.build(), out) as run:
+        assert summarise(run).search == finished.results.summary.search
