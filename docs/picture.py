@@ -33,7 +33,7 @@ def main() -> None:
     samples = regions.samples[region.name, Purpose.SHOW]
     wrong = samples.images[samples.predicted != region.label][:COLUMNS]
     figure, axes = plt.subplots(2, 1, figsize=(8, 2.6), layout="constrained")
-    rows = ((f"nearest real images of {label}: read right", reference.images[near.rows]),)
+    rows = ((f"nearest real images of {label}", reference.images[near.rows]),)
     for axis, (title, images) in zip(axes, (*rows, (f"found by Defuse: {label} read as {answer}", wrong)), strict=True):
         axis.imshow(montage(enlarge(np.asarray(images), 4), COLUMNS, 8))
         axis.set_title(title, loc="left", fontsize=10)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from defuse.classifiers import ClassifierSettings
 from defuse.correct import Correct
-from defuse.data import SplitSettings
+from defuse.data import ReadSettings, SplitSettings
 from defuse.distill import Distill
 from defuse.errors import ConfigError
 from defuse.generators import VAE
@@ -39,6 +39,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "per_pair": False,
             "min_support": 1,
             "weight_threshold": 0.01,
+            "sharpen_rounds": 0,
             "keep_only": False,
             "max_regions": None,
         },
@@ -60,11 +61,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class DataConfig(Section):
-    """Where the labelled images are."""
+class DataConfig(Section, ReadSettings):
+    """Where the labelled images are, and how to read them."""
 
     source: str
-    """Path of a data set, or ``signs`` for rendered traffic signs."""
+    """Path of a data set, ``torchvision:NAME``, ``hf:NAME``, or ``signs`` for rendered traffic signs."""
     class_names: tuple[str, ...] | None = None
     """One name per class index, where the source holds none."""
     split: SplitSettings = SplitSettings()

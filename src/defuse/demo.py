@@ -39,11 +39,10 @@ SETTINGS: dict[str, Any] = {
     "judges": {
         "gate": ["cnn-wide", "cnn-strided"],
         "label": ["cnn"],
-        "training": {"epochs": 5, "batch_size": 128, "augment": "affine_light"},
+        "training": {"epochs": 5, "batch_size": 128, "augment": "affine_light", "mixup": 0.5},
     },
     "identify": {
         "budget": 150_000,
-        "gates": [{"kind": "reconstructs"}, {"kind": "misclassified"}, {"kind": "keeps_label", "threshold": 0.9}],
     },
     "distill": {"mixture": {"max_components": 2}, "max_regions": 6},
     "correct": {"lambdas": [0.3, 1.0], "steps": 200},

@@ -1,5 +1,6 @@
 """The whole chain. Each stage's result is loaded where the folder holds it, and made and stored where it does not."""
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -32,13 +33,15 @@ from defuse.generators import (
     save_generator,
 )
 from defuse.identify import Identified
-from defuse.judges import JudgePanel
+from defuse.judges import Judge, JudgePanel, Screen, TypicalityJudge
 from defuse.label import VerdictStore
 from defuse.progress import Progress, silent
 from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
 from defuse.rundir import RunDir, read_json, write_json
 from defuse.seeds import derive
 from defuse.workspace import claim, classifier_fingerprint, data_fingerprint
+
+_LOG = logging.getLogger(__name__)
 
 
 class Run:
@@ -165,15 +168,23 @@ class Run:
             )
 
     @cached_property
+    def gate_judge(self) -> Judge:
+        """Who decides whether an image still shows its label: the panel's gate, and a generator that knows classes."""
+        panel, generator = self.panel, self.generator
+        if not generator.conditional:
+            return panel.gate
+        return TypicalityJudge(panel.gate, generator, self.splits.validation)
+
+    @cached_property
     def identified(self) -> Identified:
         """The failures, and how the search went."""
-        generator, panel = self.generator, self.panel
+        generator, judge = self.generator, self.gate_judge
         with self._timed("identify"):
             return self.config.identify.run(
                 self.splits.reference,
                 generator,
                 self.classifier,
-                panel.gate,
+                judge,
                 seed=self.config.seed,
                 shard_path=self.folder.shard,
                 progress=self.progress,
@@ -190,8 +201,7 @@ class Run:
                 failures,
                 self.generator,
                 self.classifier,
-                self.panel.gate,
-                self.config.identify.keeps_label,
+                Screen(self.config.identify.label_gates, self.gate_judge),
                 seed=self.config.seed,
                 progress=self.progress,
             )
@@ -339,10 +349,13 @@ def _untrained(config: Config, splits: Splits) -> TorchClassifier:
 
 
 def read_splits(config: Config) -> Splits:
-    """Read the configured data set and split it.
+    """Read the configured data set and split it; say how many images were skipped, where that was asked for.
 
     Raises:
         DataError: it cannot be used.
     """
-    source = open_source(config.data.source, config.data.class_names).read()
+    source = open_source(config.data.source, config.data.class_names, config.data).read()
+    if source.skipped:
+        first = source.skipped[0]
+        _LOG.warning("skipped %d unreadable images; the first: %s (%s)", len(source.skipped), first.where, first.reason)
     return split(source, config.data.split, seed=derive(config.seed, "split"))

@@ -14,7 +14,7 @@ from defuse.classifiers import Classifier
 from defuse.config import Config
 from defuse.generators import Generator
 from defuse.identify import Reconstructs
-from defuse.judges import JudgePanel
+from defuse.judges import JudgePanel, TypicalityJudge
 from defuse.pipeline import load_or_train, read_splits
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Splits
@@ -168,7 +168,7 @@ def _search(
         small.reference,
         generator,
         classifier,
-        panel.gate,
+        TypicalityJudge(panel.gate, generator, small.validation) if generator.conditional else panel.gate,
         seed=config.seed,
         shard_path=folder.shard,
         progress=progress,

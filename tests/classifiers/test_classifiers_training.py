@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from defuse.classifiers import NETWORKS, TorchClassifier, Training, build_network, train
-from defuse.classifiers.training import _schedule, augmented
+from defuse.classifiers.training import _schedule, augmented, blended
 from defuse.errors import ClassifierError
 from defuse.records import LabelledImages
 
@@ -207,3 +207,19 @@ def test_cnn_reads_mnist():
     module = build_network("cnn", 1, 10, 28, seed=1)
     history = train(module, reference, test, Training(), seed=1)
     assert history.accuracy[-1] >= 0.988
+
+
+@given(n=st.integers(1, 40), share=st.floats(0, 1), seed=st.integers(0, 99))
+@settings(deadline=None, max_examples=50)
+def test_blended_images_and_targets_are_blended_alike(n, share, seed):
+    """An image whose every pixel is linear in its target stays so; only the first ``share`` of a batch may change."""
+    targets = torch.nn.functional.one_hot(torch.arange(n) % 5, 5).float()
+    slope = torch.arange(5.0) / 4
+    pixels = (targets @ slope).view(n, 1, 1, 1).expand(n, 3, 4, 4)
+    mixed, meant = blended(pixels, targets, share, torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(mixed, (meant @ slope).view(n, 1, 1, 1).expand(n, 3, 4, 4))
+    torch.testing.assert_close(meant.sum(1), torch.ones(n))
+    assert (meant >= 0).all()
+    untouched = slice(round(share * n), None)
+    assert torch.equal(mixed[untouched], pixels[untouched])
+    assert torch.equal(meant[untouched], targets[untouched])

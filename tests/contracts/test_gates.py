@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.special import softmax
 
 from defuse.identify.driver import AnyGate
-from defuse.judges import Candidates, Judge, KeepsLabel, Misclassified, Unanimous
+from defuse.judges import Candidates, Judge, KeepsLabel, LabelGate, Misclassified, Plausible, Screen, Unanimous
 
 CLASSES = 4
 N = 200
@@ -18,6 +18,7 @@ GATES = {
     "misclassified": Misclassified(),
     "keeps label": KeepsLabel(),
     "keeps label, lenient": KeepsLabel(threshold=0.3),
+    "plausible": Plausible(level=0.3),
 }
 
 
@@ -29,6 +30,9 @@ class Painted(Judge):
 
     def _probabilities(self, pixels):
         return pixels[:, 0, 0, :CLASSES] ** self.exponent
+
+    def plausibility(self, pixels, labels):
+        return self._probabilities(pixels).gather(1, (labels[:, None] + 1) % CLASSES)[:, 0]
 
 
 def paint(probabilities):
@@ -119,15 +123,47 @@ def test_keeps_label_s_threshold_itself_passes():
         probabilities[:, 1] = torch.from_numpy(own)
         labels = torch.ones(3, dtype=torch.int64)
         gate = KeepsLabel(threshold=threshold)
-        assert gate.accepts(probabilities, labels).tolist() == [False, True, True]
         at_gate = gate.check(Candidates(paint(probabilities), labels, torch.zeros(3, CLASSES)), Painted())
         assert at_gate.mask.tolist() == [False, True, True]
 
 
-def test_keeps_label_is_the_same_at_the_gate_and_in_the_evidence(candidates):
-    gate = KeepsLabel()
-    passed = gate.check(candidates, Painted())
-    assert torch.equal(passed.mask, gate.accepts(Painted().probabilities(candidates.pixels), candidates.labels))
+def test_plausible_asks_the_judge_and_every_plain_judge_says_yes(candidates):
+    passed = Plausible(level=0.2).check(candidates, Painted())
+    own = candidates.pixels[:, 0, 0].numpy()[np.arange(N), (candidates.labels.numpy() + 1) % CLASSES]
+    assert np.array_equal(passed.score.numpy(), own)
+    assert np.array_equal(passed.mask.numpy(), own >= np.float32(0.2))
+
+    class Plain(Judge):
+        def _probabilities(self, pixels):
+            pytest.fail(f"the judge was shown {len(pixels)} images")
+
+    assert Plausible().check(candidates, Plain()).mask.all()
+
+
+def test_a_screen_keeps_what_every_gate_passes_and_asks_no_more_than_needed(candidates):
+    gates = (KeepsLabel(threshold=0.4), Plausible(level=0.1))
+    pixels, labels = candidates.pixels, candidates.labels
+    each = [gate.check(candidates, Painted()).mask for gate in gates]
+    assert 0 < (each[0] & each[1]).sum() < each[0].sum()
+    for order in (gates, gates[::-1]):
+        assert torch.equal(Screen(order, Painted()).keeps(pixels, labels), each[0] & each[1])
+    assert Screen((), Painted()).keeps(pixels, labels).all()
+    shown = []
+
+    class Counting(Painted):
+        def plausibility(self, pixels, labels):
+            shown.append(len(pixels))
+            return super().plausibility(pixels, labels)
+
+    Screen(gates, Counting()).keeps(pixels, labels)
+    assert shown == [int(each[0].sum())]
+
+
+def test_what_the_gate_passed_in_the_search_the_screen_keeps(gate, candidates):
+    if not isinstance(gate, LabelGate):
+        pytest.skip("this gate looks at the classifier's answer")
+    passed = gate.check(candidates, Painted()).mask
+    assert torch.equal(Screen((gate,), Painted()).keeps(candidates.pixels, candidates.labels), passed)
 
 
 def test_unanimous_gives_the_least_that_any_member_gives(candidates):
@@ -161,7 +197,13 @@ def test_bad_input_threshold(threshold):
         KeepsLabel(threshold=threshold)
 
 
-@pytest.mark.parametrize("kind", [KeepsLabel, Misclassified])
+@pytest.mark.parametrize("kind", [KeepsLabel, Misclassified, Plausible])
 def test_bad_input_unknown_setting(kind):
     with pytest.raises(ValidationError):
         kind(treshold=0.5)
+
+
+@pytest.mark.parametrize("level", [0, 1, -0.1, float("nan"), "high"])
+def test_bad_input_level(level):
+    with pytest.raises(ValidationError):
+        Plausible(level=level)

@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 
 from defuse.classifiers.base import Classifier
 from defuse.generators.base import Generator, Posterior
-from defuse.judges.base import Judge
+from defuse.judges import Judge, KeepsLabel, Screen
 from defuse.records import Failures
 
 BRIGHT = 140
@@ -68,21 +68,19 @@ class ToyJudge(Judge):
         return torch.where(bright[:, None], sure, torch.full_like(sure, 1 / CLASSES))
 
 
-class HalfSure:
-    def accepts(self, probabilities, labels):
-        return probabilities.gather(1, labels[:, None])[:, 0] >= 0.5
-
-
 @dataclass(frozen=True)
 class Toys:
     generator: Generator
     classifier: Classifier
-    judge: Judge
-    keeps_label: HalfSure
+    screen: Screen
+
+
+def screen_of(judge):
+    return Screen((KeepsLabel(threshold=0.5),), judge)
 
 
 def toys(*, conditional=True):
-    return Toys(ToyGenerator(conditional=conditional), ToyClassifier(), ToyJudge(), HalfSure())
+    return Toys(ToyGenerator(conditional=conditional), ToyClassifier(), screen_of(ToyJudge()))
 
 
 def true_rates(mean, covariance):

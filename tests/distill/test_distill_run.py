@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from distill_toys import ToyClassifier, ToyJudge, failures, toys, true_rates
+from distill_toys import ToyClassifier, ToyJudge, failures, screen_of, toys, true_rates
 from pydantic import ValidationError
 
 from defuse.distill import DirichletMixture, Distill, gather_evidence
@@ -21,7 +21,7 @@ READ_WELL = (2, 3, (-2.0, 2.5, 0.0), 0.4, 90)
 
 def run(distill, found, *, seed=0, conditional=True, **changes):
     world = replace(toys(conditional=conditional), **changes)
-    return distill.run(found, world.generator, world.classifier, world.judge, world.keeps_label, seed=seed)
+    return distill.run(found, world.generator, world.classifier, world.screen, seed=seed)
 
 
 def same_region(one, other):
@@ -52,7 +52,7 @@ def test_only_what_is_kept_and_misread_is_reported():
 
 def test_evidence_agrees_with_the_closed_form_of_the_reported_gaussian():
     border = (0, 1, (1.0, 0.9, 0.0), 0.7, 300)
-    (region,) = run(Distill(mixture=ONE, samples=4000), failures(border)).reported
+    (region,) = run(Distill(mixture=ONE, samples=4000, sharpen_rounds=0), failures(border)).reported
     keep, failure = true_rates(region.mean, region.covariance)
     assert 0.6 < keep < 0.9
     assert 0.6 < failure < 0.9
@@ -70,7 +70,7 @@ def test_several_bugs_of_one_pair_become_several_regions_in_order_of_support():
 def test_rank_is_support_times_failure_rate():
     often = (1, 2, (1.0, 2.5, 0.0), 0.3, 100)  # misread at about 95 %
     rarely = (2, 3, (0.75, 2.5, 0.0), 0.5, 110)  # at about 70 %
-    reported = run(Distill(mixture=ONE), failures(BUG, often, rarely)).reported
+    reported = run(Distill(mixture=ONE, sharpen_rounds=0), failures(BUG, often, rarely)).reported
     scores = [region.support * region.evidence.failure.value for region in reported]
     assert scores == sorted(scores, reverse=True)
     assert [region.label for region in reported] == [1, 0, 2]
@@ -166,7 +166,7 @@ def test_nothing_kept_at_all_is_no_error():
         def _probabilities(self, pixels):
             return 0 * super()._probabilities(pixels)
 
-    regions = run(Distill(mixture=ONE, min_keep_rate=0.0), failures(BUG), judge=Never())
+    regions = run(Distill(mixture=ONE, min_keep_rate=0.0), failures(BUG), screen=screen_of(Never()))
     assert regions.dropped == {NOT_PROVEN: 1}
 
 
@@ -226,8 +226,7 @@ def test_progress_reaches_its_totals():
         failures(BUG),
         world.generator,
         world.classifier,
-        world.judge,
-        world.keeps_label,
+        world.screen,
         seed=0,
         progress=lambda task, done, total, _note="": calls.append((task, done, total)),
     )

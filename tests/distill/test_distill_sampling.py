@@ -12,7 +12,7 @@ COVARIANCE = np.array([[0.5, 0.2, 0.1], [0.2, 0.4, 0.0], [0.1, 0.0, 0.3]])
 
 def sampler(batch=1024):
     world = toys()
-    return RegionSampler(world.generator, world.classifier, world.judge, world.keeps_label, batch)
+    return RegionSampler(world.generator, world.classifier, world.screen, batch)
 
 
 def rng(seed=0):
@@ -84,7 +84,7 @@ def test_draws_are_bounded():
             return super().draw(mean, covariance, label, count, rng=rng)
 
     world = toys()
-    counting = Counting(world.generator, world.classifier, world.judge, world.keeps_label)
+    counting = Counting(world.generator, world.classifier, world.screen)
     never = counting.draw_kept(MEAN - np.array([0, 50.0, 0]), COVARIANCE, 1, 10, limit=100, rng=rng())
     assert len(never) == 0
     assert sum(asked) == 100

@@ -83,7 +83,7 @@ def saved(tmp_path):
     world = toys()
     distill = Distill(mixture=DirichletMixture(max_components=1), tiles=5, repair_samples=5)
     found = failures((0, 1, (2.5, 2.5, 0.0), 0.4, 50))
-    regions = distill.run(found, world.generator, world.classifier, world.judge, world.keeps_label, seed=0)
+    regions = distill.run(found, world.generator, world.classifier, world.screen, seed=0)
     assert len(regions.reported) == 1
     save_regions(tmp_path / "regions", regions)
     assert_same(load_regions(tmp_path / "regions"), regions)

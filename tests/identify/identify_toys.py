@@ -13,8 +13,8 @@ from torch.nn.functional import one_hot
 
 from defuse.classifiers import Classifier
 from defuse.generators import Generator, Posterior
-from defuse.identify import Identify, PosteriorNoise, StyleTransfer
-from defuse.judges import Judge
+from defuse.identify import Identify, PosteriorNoise, Reconstructs, StyleTransfer
+from defuse.judges import Judge, KeepsLabel, Misclassified
 from defuse.records import LabelledImages
 from defuse.seeds import numpy_rng
 
@@ -92,7 +92,11 @@ def reference(count=60):
 
 
 SETTINGS = Identify(
-    budget=1_000, shard_size=150, batch_size=64, proposals=(PosteriorNoise(scale=1.0), StyleTransfer(scale=1.5))
+    budget=1_000,
+    shard_size=150,
+    batch_size=64,
+    proposals=(PosteriorNoise(scale=1.0), StyleTransfer(scale=1.5)),
+    gates=(Reconstructs(), Misclassified(), KeepsLabel()),
 )
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from defuse.errors import ConfigError, GeneratorError, RunError
 from defuse.identify import BetaNoise, Identify, PosteriorNoise, Reconstructs, Seeds, StyleTransfer
-from defuse.judges import KeepsLabel, Misclassified
+from defuse.judges import KeepsLabel, Misclassified, Plausible, Screen
 from defuse.pixels import to_bytes, to_pixels
 
 
@@ -87,8 +87,7 @@ class TestPlantedTruth:
         assert np.array_equal(toys.classifier.predict(images), found.failures.predicted)
         assert (found.failures.predicted != found.failures.label).all()
         if any(isinstance(gate, KeepsLabel) for gate in settings.gates):
-            probabilities = toys.judge.probabilities(to_pixels(images))
-            assert settings.keeps_label.accepts(probabilities, labels).all()
+            assert Screen(settings.label_gates, toys.judge).keeps(to_pixels(images), labels).all()
 
     def test_gates_are_listed_in_order_and_see_what_earlier_ones_passed(self, case):
         toys, settings, found, truth = case
@@ -217,10 +216,10 @@ def test_progress_tells_counts_after_every_shard(tmp_path):
     assert told[-1][3] == f"{found.search.flips} flips, {found.search.kept} kept ({share:.2f} %)"
 
 
-def test_the_search_s_own_label_gate_serves_the_evidence():
-    gate = KeepsLabel(threshold=0.7)
-    assert replace(SETTINGS, gates=(Misclassified(), gate)).keeps_label is gate
-    assert replace(SETTINGS, gates=(Misclassified(),)).keeps_label == KeepsLabel()
+def test_the_search_s_own_gates_on_images_serve_the_evidence():
+    gates = (KeepsLabel(threshold=0.7), Plausible(level=0.1))
+    assert replace(SETTINGS, gates=(Reconstructs(), Misclassified(), *gates)).label_gates == gates
+    assert replace(SETTINGS, gates=(Misclassified(),)).label_gates == (KeepsLabel(),)
 
 
 class TestBadInput:
@@ -231,6 +230,13 @@ class TestBadInput:
         assert list(tmp_path.iterdir()) == []
         unconditional = replace(SETTINGS, proposals=(PosteriorNoise(),))
         assert toys.run(tmp_path, unconditional).search.candidates == SETTINGS.budget
+
+    def test_bad_input_plausible_without_a_conditional_generator(self, tmp_path):
+        gates = (Misclassified(), Plausible())
+        settings = replace(SETTINGS, gates=gates, proposals=(PosteriorNoise(),))
+        with pytest.raises(ConfigError, match=r"identify\.gates: plausible needs a conditional generator"):
+            Toys(generator=ToyGenerator(conditional=False)).run(tmp_path, settings)
+        assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("gates", [(KeepsLabel(),), (Reconstructs(),)])
     def test_bad_input_without_the_gate_on_predictions(self, tmp_path, gates):

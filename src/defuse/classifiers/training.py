@@ -3,14 +3,14 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass as record
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, cross_entropy, grid_sample
+from torch.nn.functional import affine_grid, cross_entropy, grid_sample, one_hot
 
 from defuse.classifiers.networks import isolated_random_state
 from defuse.classifiers.wrapper import TorchClassifier
@@ -20,6 +20,9 @@ from defuse.progress import Progress, silent
 from defuse.records import LabelledImages
 from defuse.seeds import derive, torch_rng
 from defuse.types import STRICT, Pixels
+
+Targets: TypeAlias = Float[Tensor, "n k"]
+"""Probabilities of the classes that a network should give, one row per image."""
 
 Augment = Literal["none", "shift", "affine", "affine_light"]
 
@@ -40,6 +43,9 @@ class Training:
             ``affine``: also turned by up to 12 degrees, scaled by 0.85 to 1.15 and sheared by up to 0.1;
             ``affine_light``: also multiplied by 0.4 to 1.4 and clipped.
         label_smoothing: probability spread evenly over all classes in the target.
+        mixup: share of each batch that is blended with other images of the batch, the labels likewise (Zhang et al.,
+            "mixup: Beyond Empirical Risk Minimization", ICLR 2018, with every blend equally likely): a network that
+            has seen double exposures is not sure of them.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 4
@@ -48,6 +54,7 @@ class Training:
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     augment: Augment = "shift"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    mixup: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 @record(frozen=True)
@@ -95,11 +102,11 @@ def train(
         for epoch in range(settings.epochs):
             module.train()
             total = 0.0
-            for index, pixels in _batches(reference, settings, seed, epoch, steps.per_epoch):
-                labels = torch.from_numpy(reference.labels[index.numpy()]).to(device)
-                logits = module(pixels.to(device=device, dtype=dtype))
-                loss = steps.take(cross_entropy(logits.float(), labels, label_smoothing=settings.label_smoothing))
-                total += loss * len(index)
+            for pixels, targets in _batches(reference, settings, seed, epoch, steps.per_epoch):
+                logits = module(pixels.to(device=device, dtype=dtype)).float()
+                smoothing = settings.label_smoothing
+                loss = steps.take(cross_entropy(logits, targets.to(device), label_smoothing=smoothing))
+                total += loss * len(targets)
                 note = f"epoch {epoch + 1}/{settings.epochs}, loss {loss:.3f}"
                 progress("training", steps.done, steps.total, note + _best(accuracies))
             module.eval()
@@ -155,12 +162,16 @@ def _schedule(step: int, total: int) -> float:
 
 def _batches(
     reference: LabelledImages, settings: Training, seed: int, epoch: int, count: int
-) -> Iterator[tuple[Tensor, Pixels]]:
-    """Yield indices and augmented pixels; batches are of equal size but for one image, so none is too small."""
+) -> Iterator[tuple[Pixels, Targets]]:
+    """Yield augmented pixels and targets; batches are of equal size but for one image, so none is too small."""
     order = torch.randperm(len(reference), generator=torch_rng(seed, "order", epoch))
     rng = torch_rng(seed, "augment", epoch)
+    classes = len(reference.class_names)
     for index in order.tensor_split(count):
-        yield index, augmented(to_pixels(reference.images[index.numpy()]), settings.augment, rng)
+        rows = index.numpy()
+        pixels = augmented(to_pixels(reference.images[rows]), settings.augment, rng)
+        targets = one_hot(torch.from_numpy(reference.labels[rows]), classes).float()
+        yield blended(pixels, targets, settings.mixup, rng)
 
 
 def augmented(pixels: Pixels, augment: Augment, rng: torch.Generator) -> Pixels:
@@ -174,6 +185,19 @@ def augmented(pixels: Pixels, augment: Augment, rng: torch.Generator) -> Pixels:
         gain = 0.4 + torch.rand(len(pixels), 1, 1, 1, generator=rng)
         moved = (moved * gain).clamp_(max=1.0)
     return moved
+
+
+def blended(pixels: Pixels, targets: Targets, share: float, rng: torch.Generator) -> tuple[Pixels, Targets]:
+    """Return images and targets, the first ``share`` of them blended with others of the batch (``Training.mixup``)."""
+    count = round(share * len(pixels))
+    if not count:
+        return pixels, targets
+    partner = torch.randperm(len(pixels), generator=rng)[:count]
+    weight = torch.rand(count, generator=rng)
+    pixels, targets, other, meant = pixels.clone(), targets.clone(), pixels[partner], targets[partner]
+    pixels[:count] = torch.lerp(pixels[:count], other, weight.view(-1, 1, 1, 1))
+    targets[:count] = torch.lerp(targets[:count], meant, weight.view(-1, 1))
+    return pixels, targets
 
 
 def _transforms(n: int, augment: Augment, rng: torch.Generator) -> Float[Tensor, "n 2 3"]:

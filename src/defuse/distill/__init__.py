@@ -3,7 +3,7 @@
 from defuse.distill.distill import Distill
 from defuse.distill.mixture import DirichletMixture, FittedMixture
 from defuse.distill.nearest import nearest_images
-from defuse.distill.sampling import Draw, Keeps, RegionSampler
+from defuse.distill.sampling import Draw, RegionSampler
 from defuse.distill.statistics import adjust, failure_p_value, gather_evidence
 from defuse.distill.storage import load_regions, save_regions
 
@@ -12,7 +12,6 @@ __all__ = [
     "Distill",
     "Draw",
     "FittedMixture",
-    "Keeps",
     "RegionSampler",
     "adjust",
     "failure_p_value",

@@ -11,10 +11,11 @@ from pydantic.dataclasses import dataclass
 from defuse.classifiers.base import Classifier
 from defuse.distill.candidates import Candidate, Grouping
 from defuse.distill.mixture import DirichletMixture
-from defuse.distill.sampling import Keeps, RegionSampler
+from defuse.distill.sampling import RegionSampler
+from defuse.distill.sharpen import Sharpening
 from defuse.distill.statistics import adjust, gather_evidence
 from defuse.generators.base import Generator
-from defuse.judges.base import Judge
+from defuse.judges.gates import Screen
 from defuse.progress import Progress, silent
 from defuse.records import Evidence, Failures, Purpose, Region, Regions, RegionSamples
 from defuse.seeds import numpy_rng
@@ -36,14 +37,16 @@ class Distill:
     Source: Slack et al. 2021 (arXiv:2102.06162), distillation. With ``per_pair=False`` and ``keep_only=False`` it is
     the published method: one mixture over all codes, components below a weight threshold dropped, every other one a
     region, nothing filtered; the values are ours. Deviations of the default: one mixture per (label, predicted)
-    pair; a minimum support; proof by fresh samples under a false discovery rate; samples that no longer show the
-    label are left out.
+    pair; a minimum support; Gaussians sharpened until most of their samples fail; proof by fresh samples under a false
+    discovery rate; samples that no longer show the label are left out.
 
     Attributes:
         mixture: its truncation is lowered to the number of failures over ``min_support``.
         per_pair: fit one mixture per (label, predicted) pair instead of one over all failures.
         weight_threshold: a component with a smaller share of its mixture is dropped.
         min_support: a group or a component with fewer failures is dropped.
+        sharpen_rounds: see ``Sharpening``; a failure rate halfway from ``rho`` to 1 is sharp enough.
+        sharpen_draws: samples per candidate and round.
         samples: fresh samples per candidate that the evidence is counted on.
         tiles: samples to show.
         repair_samples: samples to repair with.
@@ -61,6 +64,8 @@ class Distill:
     per_pair: bool = True
     weight_threshold: _Share = 0.02
     min_support: _Count = 20
+    sharpen_rounds: Annotated[int, Field(ge=0)] = 6
+    sharpen_draws: _Count = 1_000
     samples: _Count = 200
     tiles: _Count = 100
     repair_samples: _Count = 300
@@ -78,8 +83,7 @@ class Distill:
         failures: Failures,
         generator: Generator,
         classifier: Classifier,
-        judge: Judge,
-        keeps_label: Keeps,
+        screen: Screen,
         *,
         seed: int,
         progress: Progress = silent,
@@ -96,8 +100,7 @@ class Distill:
             failures: what the search kept.
             generator: the one that the codes belong to.
             classifier: the model under test.
-            judge: the panel's gate judge.
-            keeps_label: the gate's decision on the judge's probabilities.
+            screen: decides whether an image still shows its label.
             seed: of the run.
             progress: told of mixtures, candidates and regions done.
 
@@ -109,8 +112,9 @@ class Distill:
         """
         grouping = Grouping(self.mixture, self.per_pair, self.weight_threshold, self.min_support)
         proposed = grouping.propose(failures, seed=seed, progress=progress)
-        sampler = RegionSampler(generator, classifier, judge, keeps_label)
-        tested = self._test(proposed.candidates, sampler, seed, progress)
+        sampler = RegionSampler(generator, classifier, screen)
+        candidates = self._sharpen(proposed.candidates, sampler, seed, progress)
+        tested = self._test(candidates, sampler, seed, progress)
         found, dropped = self._select(tested)
         regions = tuple(_region(f"r{place:03d}", *one) for place, one in enumerate(found, start=1))
         samples: dict[tuple[str, Purpose], RegionSamples] = {}
@@ -120,6 +124,19 @@ class Distill:
                 samples[region.name, purpose] = self._draw(region.name, candidate, purpose, sampler, seed)
         progress("distill: samples", len(regions), len(regions))
         return Regions(regions, samples, proposed.fitted, dict(proposed.dropped + dropped))
+
+    def _sharpen(
+        self, candidates: Sequence[Candidate], sampler: RegionSampler, seed: int, progress: Progress
+    ) -> list[Candidate]:
+        """Move every candidate into the part of the latent space where the classifier fails."""
+        enough = (1 + self.rho) / 2
+        sharpening = Sharpening(self.sharpen_rounds, self.sharpen_draws, enough, self.min_support)
+        sharp: list[Candidate] = []
+        for done, candidate in enumerate(candidates):
+            progress("distill: sharpen", done, len(candidates), f"class {candidate.label} as {candidate.predicted}")
+            sharp.append(sharpening.run(candidate, sampler, seed=seed))
+        progress("distill: sharpen", len(candidates), len(candidates))
+        return sharp
 
     def _test(
         self, candidates: Sequence[Candidate], sampler: RegionSampler, seed: int, progress: Progress

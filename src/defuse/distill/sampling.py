@@ -2,26 +2,16 @@
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Float64
-from torch import Tensor
+from jaxtyping import Float32, Float64
 
 from defuse.classifiers.base import Classifier
 from defuse.generators.base import Generator
-from defuse.judges.base import Judge
+from defuse.judges.gates import Screen
 from defuse.pixels import to_bytes, to_pixels
-from defuse.types import ByteImages, Labels, LabelTensor, Mask
-
-
-@runtime_checkable
-class Keeps(Protocol):
-    """Decides from the judge's probabilities whether an image still shows its label."""
-
-    def accepts(self, probabilities: Float[Tensor, "n k"], labels: LabelTensor) -> Bool[Tensor, " n"]:
-        """Return one yes or no per row."""
+from defuse.types import ByteImages, Labels, Mask
 
 
 @dataclass(frozen=True)
@@ -32,7 +22,7 @@ class Draw:
         images: 8-bit, (n, h, w, c).
         z: the codes they were decoded from, (n, latent).
         predicted: the classifier's answers on the 8-bit images, (n,).
-        kept: whether the judge accepts that the 8-bit image shows the label, (n,).
+        kept: whether the screen accepts that the 8-bit image shows the label, (n,).
     """
 
     images: ByteImages
@@ -65,15 +55,13 @@ class RegionSampler:
     Attributes:
         generator: decodes the codes; it must not need seed images.
         classifier: the model under test.
-        judge: the panel's gate judge.
-        keeps: decides from the judge's probabilities, as the gate did in the search.
+        screen: decides whether an image still shows its label, as in the search.
         batch: how many images are decoded at once; the samples do not depend on it beyond rounding.
     """
 
     generator: Generator
     classifier: Classifier
-    judge: Judge
-    keeps: Keeps
+    screen: Screen
     batch: int = 1024
 
     def draw(
@@ -126,6 +114,5 @@ class RegionSampler:
             return Draw(images, z, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
         labels = torch.full((len(z),), label, dtype=torch.int64)
         images = to_bytes(self.generator.decode(torch.from_numpy(z), labels))
-        probabilities = self.judge.probabilities(to_pixels(images))
-        kept = self.keeps.accepts(probabilities, labels.to(probabilities.device)).cpu().numpy()
+        kept = self.screen.keeps(to_pixels(images), labels).cpu().numpy()
         return Draw(images, z, self.classifier.predict(images), kept)

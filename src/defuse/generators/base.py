@@ -3,6 +3,10 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+from jaxtyping import Float
+from torch import Tensor
+
+from defuse.errors import GeneratorError
 from defuse.types import Codes, LabelTensor, Pixels
 
 
@@ -38,3 +42,14 @@ class Generator(ABC):
         An unconditional generator ignores the labels. A learned generator ignores ``seed``; a generator that
         transforms real images needs it.
         """
+
+    def log_likelihood(self, pixels: Pixels, labels: LabelTensor) -> Float[Tensor, " n"]:
+        """Return a lower bound of log p(x | y) of each image, in nats, (n,); a conditional generator's depends on y.
+
+        Raises:
+            GeneratorError: this kind of generator has no likelihood.
+        """
+        del pixels, labels
+        raise GeneratorError(
+            f"generator: {type(self).__name__} has no likelihood; drop the gate of kind plausible from identify.gates"
+        )

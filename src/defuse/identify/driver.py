@@ -18,14 +18,14 @@ from defuse.generators import Generator
 from defuse.identify.proposals import AnyProposal, PosteriorNoise, Proposal, StyleTransfer
 from defuse.identify.seeds import Reconstructs, Seeds, encode_seeds
 from defuse.identify.shards import Shard, join, read_shard, write_shard
-from defuse.judges import Candidates, Gate, Judge, KeepsLabel, Misclassified
+from defuse.judges import Candidates, Gate, Judge, KeepsLabel, LabelGate, Misclassified, Plausible
 from defuse.pixels import quantise
 from defuse.progress import Progress, silent
 from defuse.records import Failures, LabelledImages, ProposalCount, Search
 from defuse.seeds import numpy_rng
 from defuse.types import STRICT
 
-AnyGate = Annotated[Reconstructs | Misclassified | KeepsLabel, Field(discriminator="kind")]
+AnyGate = Annotated[Reconstructs | Misclassified | KeepsLabel | Plausible, Field(discriminator="kind")]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -56,12 +56,17 @@ class Identify:
     shard_size: Count = 5_000
     batch_size: Count = 1_000
     proposals: Annotated[tuple[AnyProposal, ...], Field(min_length=1)] = (PosteriorNoise(), StyleTransfer())
-    gates: Annotated[tuple[AnyGate, ...], Field(min_length=1)] = (Reconstructs(), Misclassified(), KeepsLabel())
+    gates: Annotated[tuple[AnyGate, ...], Field(min_length=1)] = (
+        Reconstructs(),
+        Misclassified(),
+        KeepsLabel(),
+        Plausible(),
+    )
 
     @property
-    def keeps_label(self) -> KeepsLabel:
-        """The label-keeping gate, or the standard one (for evidence only) where the search runs without."""
-        return next((gate for gate in self.gates if isinstance(gate, KeepsLabel)), KeepsLabel())
+    def label_gates(self) -> tuple[LabelGate, ...]:
+        """The gates on images alone, or the standard one (for evidence only) where the search runs without."""
+        return tuple(gate for gate in self.gates if isinstance(gate, LabelGate)) or (KeepsLabel(),)
 
     @property
     def shards(self) -> int:
@@ -96,8 +101,8 @@ class Identify:
             progress: told after every shard.
 
         Raises:
-            ConfigError: a proposal needs a conditional generator, or the gate on predictions is missing, or a gate is
-                there twice.
+            ConfigError: a proposal or a gate needs a conditional generator, or the gate on predictions is missing, or
+                a gate is there twice.
             GeneratorError: no seed survives its reconstruction.
             RunError: a shard is damaged or cannot be written.
         """
@@ -142,11 +147,16 @@ class Identify:
         twice = [kind for kind in dict.fromkeys(kinds) if kinds.count(kind) > 1]
         if twice:
             raise ConfigError(f"identify.gates: expected each gate once, got {twice[0]} more than once; drop one")
-        for proposal in self.proposals:
-            if isinstance(proposal, StyleTransfer) and not generator.conditional:
+        if generator.conditional:
+            return
+        for section, parts, kind in (
+            ("proposals", self.proposals, StyleTransfer.name),
+            ("gates", self.gates, Plausible.name),
+        ):
+            if any(part.kind == kind for part in parts):
                 raise ConfigError(
-                    "identify.proposals: style_transfer needs a conditional generator, got an unconditional one; "
-                    "set generator.conditional=true or drop that proposal"
+                    f"identify.{section}: {kind} needs a conditional generator, got an unconditional one; "
+                    f"set generator.conditional=true or drop it from {section}"
                 )
 
 

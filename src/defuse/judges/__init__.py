@@ -1,9 +1,10 @@
 """Judges, and the gates built on them."""
 
 from defuse.judges.base import Judge
-from defuse.judges.gates import Candidates, Gate, KeepsLabel, Misclassified, Passed
+from defuse.judges.gates import Candidates, Gate, KeepsLabel, LabelGate, Misclassified, Passed, Plausible, Screen
 from defuse.judges.networks import NetworkJudge, Unanimous, fit_temperature
 from defuse.judges.panel import JudgePanel, Judges
+from defuse.judges.typicality import TypicalityJudge
 
 __all__ = [
     "Candidates",
@@ -12,9 +13,13 @@ __all__ = [
     "JudgePanel",
     "Judges",
     "KeepsLabel",
+    "LabelGate",
     "Misclassified",
     "NetworkJudge",
     "Passed",
+    "Plausible",
+    "Screen",
+    "TypicalityJudge",
     "Unanimous",
     "fit_temperature",
 ]

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from defuse.types import Pixels
+from defuse.types import LabelTensor, Pixels
 
 
 class Judge(ABC):
@@ -25,3 +25,8 @@ class Judge(ABC):
         A row sums to at most 1; what is missing is the probability of "cannot tell".
         """
         return torch.cat([self._probabilities(part) for part in torch.split(pixels, batch)])
+
+    def plausibility(self, pixels: Pixels, labels: LabelTensor) -> Float[Tensor, " n"]:
+        """Return how usual each image is for its label, in [0, 1], (n,): 1 from a judge that cannot tell."""
+        del labels
+        return torch.ones(len(pixels))

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass as record
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, final
 
 import torch
 from jaxtyping import Bool, Float
@@ -54,6 +54,34 @@ class Gate(ABC):
         """Test each candidate; ``judge`` is the panel's gate judge."""
 
 
+class LabelGate(Gate):
+    """A gate that looks at the image alone: it serves the search, and every fresh sample of a region as well."""
+
+    @abstractmethod
+    def look(self, pixels: Pixels, labels: LabelTensor, judge: Judge) -> Passed:
+        """Test whether each image still shows its label."""
+
+    @final
+    def check(self, candidates: Candidates, judge: Judge) -> Passed:
+        """Test each candidate, whatever the classifier says of it."""
+        return self.look(candidates.pixels, candidates.labels, judge)
+
+
+@record(frozen=True)
+class Screen:
+    """The gates that every image of a region must pass, in order, and the judge that they ask."""
+
+    gates: tuple[LabelGate, ...]
+    judge: Judge
+
+    def keeps(self, pixels: Pixels, labels: LabelTensor) -> Bool[Tensor, " n"]:
+        """Return which images still show their label; a gate is asked only of what earlier gates passed."""
+        kept = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
+        for gate in self.gates:
+            kept[kept.clone()] = gate.look(pixels[kept], labels[kept], self.judge).mask
+        return kept
+
+
 def probability_of(probabilities: Float[Tensor, "n k"], labels: LabelTensor) -> Float[Tensor, " n"]:
     """Return the probability of each row's own label, (n,)."""
     return probabilities.gather(1, labels[:, None])[:, 0]
@@ -74,7 +102,7 @@ class Misclassified(Gate):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class KeepsLabel(Gate):
+class KeepsLabel(LabelGate):
     """The image still clearly shows its label: every gate judge gives the label at least ``threshold``.
 
     This gate is not in the paper; without it most flips are ambiguous images.
@@ -84,11 +112,28 @@ class KeepsLabel(Gate):
     kind: Literal["keeps_label"] = "keeps_label"
     name: ClassVar[str] = "keeps_label"
 
-    def check(self, candidates: Candidates, judge: Judge) -> Passed:
-        """Test each candidate by the judge; the score is the least probability that a member gives to the label."""
-        probabilities = judge.probabilities(candidates.pixels)
-        return Passed(self.accepts(probabilities, candidates.labels), probability_of(probabilities, candidates.labels))
+    def look(self, pixels: Pixels, labels: LabelTensor, judge: Judge) -> Passed:
+        """Test each image; the score is the least probability that a member gives to the label."""
+        own = probability_of(judge.probabilities(pixels), labels)
+        return Passed(own >= self.threshold, own)
 
-    def accepts(self, probabilities: Float[Tensor, "n k"], labels: LabelTensor) -> Bool[Tensor, " n"]:
-        """Return which images still show their label, given the judge's probabilities."""
-        return probability_of(probabilities, labels) >= self.threshold
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Plausible(LabelGate):
+    """The image is usual for its label, as real images go: see ``TypicalityJudge``. Needs a conditional generator.
+
+    It throws out what only has to be some class for the judges' networks: shapes that are no class at all. This gate
+    is not in the paper.
+
+    Attributes:
+        level: share of real images that would be thrown out by either of the two tests.
+    """
+
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    kind: Literal["plausible"] = "plausible"
+    name: ClassVar[str] = "plausible"
+
+    def look(self, pixels: Pixels, labels: LabelTensor, judge: Judge) -> Passed:
+        """Test each image; the score is its p-value."""
+        p_value = judge.plausibility(pixels, labels)
+        return Passed(p_value >= self.level, p_value)

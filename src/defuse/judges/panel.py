@@ -54,7 +54,7 @@ class Judges:
 
     gate: Architectures = ("cnn-wide", "cnn-strided", "resnet-mini")
     label: Architectures = ("cnn-strided", "resnet-mini")
-    training: Training = Field(default_factory=lambda: Training(augment="affine_light"))
+    training: Training = Field(default_factory=lambda: Training(augment="affine_light", mixup=0.5))
 
     def fit(
         self,

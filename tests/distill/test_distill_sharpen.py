@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from distill_toys import THRESHOLD, toys, true_rates
+
+from defuse.distill.candidates import Candidate
+from defuse.distill.sampling import RegionSampler
+from defuse.distill.sharpen import Sharpening
+
+SHARPENING = Sharpening(rounds=8, draws=2000, enough=0.75, fewest=20)
+
+
+def candidate(centre, spread=0.6):
+    return Candidate(("toy", 0), 0, 1, np.array(centre), spread**2 * np.eye(3), 1.0, 50)
+
+
+@pytest.fixture
+def sampler():
+    world = toys()
+    return RegionSampler(world.generator, world.classifier, world.screen)
+
+
+def test_the_gaussian_moves_into_the_failing_part_and_stays_wide_along_it(sampler):
+    """Rates by closed form; the third coordinate decides nothing, so its spread must survive."""
+    wide = candidate((THRESHOLD - 0.7, THRESHOLD - 0.2, 0.0))
+    sharp = SHARPENING.run(wide, sampler, seed=0)
+    before, after = true_rates(wide.mean, wide.covariance), true_rates(sharp.mean, sharp.covariance)
+    assert before[1] < 0.2
+    assert after[1] > 0.7
+    assert after[0] > before[0]
+    assert sharp.covariance[0, 0] < 0.5 * wide.covariance[0, 0]
+    assert sharp.covariance[2, 2] == pytest.approx(wide.covariance[2, 2], rel=0.25)
+    assert (sharp.label, sharp.predicted, sharp.support, sharp.key) == (0, 1, 50, wide.key)
+    np.linalg.cholesky(sharp.covariance)
+
+
+def test_one_round_is_the_moments_of_the_failing_draws(sampler):
+    """Of a normal cut off at its mean, by closed form: mean up by s sqrt(2 / pi), variance s^2 (1 - 2 / pi)."""
+    wide = candidate((THRESHOLD, 4.0, 0.0))
+    once = Sharpening(rounds=1, draws=200_000, enough=0.75, fewest=20).run(wide, sampler, seed=0)
+    spread = 0.6
+    assert once.mean[0] == pytest.approx(THRESHOLD + spread * np.sqrt(2 / np.pi), abs=0.01)
+    assert once.covariance[0, 0] == pytest.approx(spread**2 * (1 - 2 / np.pi), rel=0.02)
+    assert once.covariance[1, 1] == pytest.approx(spread**2, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("centre", "why"),
+    [((3.0, 3.0, 0.0), "sharp already"), ((-3.0, 3.0, 0.0), "nothing fails"), ((3.0, -3.0, 0.0), "nothing is kept")],
+)
+def test_a_candidate_is_left_alone(sampler, centre, why):
+    given = candidate(centre)
+    assert SHARPENING.run(given, sampler, seed=0) is given, why
+
+
+def test_no_rounds_change_nothing(sampler):
+    given = candidate((0.0, 0.0, 0.0))
+    assert Sharpening(rounds=0, draws=10, enough=0.75, fewest=1).run(given, sampler, seed=0) is given
+
+
+def test_the_seed_decides(sampler):
+    given = candidate((THRESHOLD - 0.7, THRESHOLD, 0.0))
+    first, second, other = (SHARPENING.run(given, sampler, seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.mean, second.mean)
+    np.testing.assert_array_equal(first.covariance, second.covariance)
+    assert not np.array_equal(first.mean, other.mean)

@@ -1,0 +1,123 @@
+"""A generator whose likelihood is a closed form of one pixel, so that every p-value can be counted by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from defuse.errors import GeneratorError
+from defuse.generators import Generator, Posterior
+from defuse.judges import Judge, TypicalityJudge
+from defuse.judges.typicality import BATCH, PER_CLASS
+from defuse.records import LabelledImages
+
+CENTRES = torch.tensor([50.0, 120.0, 200.0, 210.0])
+"""Grey value at which images of each class are likeliest."""
+
+
+class Grey(Generator):
+    latent, conditional, image_shape = 1, True, (1, 2, 1)
+
+    def __init__(self):
+        self.asked = 0
+
+    def encode(self, pixels, labels):
+        del labels
+        return Posterior(pixels[:, 0, 0, :1], torch.zeros(len(pixels), 1))
+
+    def decode(self, z, labels, seed=None):
+        del labels, seed
+        return z[:, None, None, :].expand(-1, 1, 1, 2)
+
+    def log_likelihood(self, pixels, labels):
+        self.asked += len(pixels)
+        return -((pixels[:, 0, 0, 0] * 255 - CENTRES[labels]).abs())
+
+
+class Nearest(Judge):
+    """Likes classes by how near their centre is."""
+
+    def _probabilities(self, pixels):
+        return torch.softmax(-(pixels[:, 0, 0, :1] * 255 - CENTRES).abs() / 20, dim=1)
+
+
+def images(values, labels):
+    values, labels = np.asarray(values, dtype=np.uint8), np.asarray(labels, dtype=np.int64)
+    pictures = np.repeat(values[:, None, None, None], 2, axis=2)
+    return LabelledImages(pictures, labels, tuple("abcd"), np.arange(len(values)))
+
+
+def pixels_of(values):
+    return (torch.as_tensor(values, dtype=torch.float32) / 255).view(-1, 1, 1, 1).expand(-1, 1, 1, 2)
+
+
+HELD_OUT = images([50, 52, 56, 40, 70, 120, 121, 125, 130, 200, 201, 210, 209], [0] * 5 + [1] * 4 + [2] * 2 + [3] * 2)
+
+
+def by_hand(value, label):
+    """The conformal p-value, counted over the held-out images of the class; every other class is a rival."""
+
+    def figures(grey):
+        likelihood = [-abs(float(grey) - float(centre)) for centre in CENTRES]
+        return likelihood[label], likelihood[label] - max(one for k, one in enumerate(likelihood) if k != label)
+
+    others = [figures(grey) for grey in HELD_OUT.images[HELD_OUT.labels == label, 0, 0, 0]]
+    mine = figures(value)
+    return min((1 + sum(other[i] <= mine[i] for other in others)) / (1 + len(others)) for i in (0, 1))
+
+
+def test_p_values_are_those_counted_by_hand():
+    judge = TypicalityJudge(Nearest(), Grey(), HELD_OUT)
+    values = torch.arange(0, 256, 5)
+    for label in range(4):
+        found = judge.plausibility(pixels_of(values), torch.full((len(values),), label))
+        assert found.tolist() == pytest.approx([by_hand(value, label) for value in values.tolist()])
+
+
+def test_a_shape_that_is_no_class_and_one_that_another_class_explains_are_both_unusual():
+    rng = np.random.default_rng(0)
+    held_out = images(rng.normal(50, 4, 200).clip(1, 254), [0] * 200)
+    judge = TypicalityJudge(Nearest(), Grey(), held_out)
+    usual, far, between = judge.plausibility(pixels_of([51, 5, 84]), torch.zeros(3, dtype=torch.int64)).tolist()
+    assert usual > 0.2
+    assert far < 0.05
+    assert between < 0.05
+
+
+def test_real_images_are_thrown_out_no_more_often_than_the_level_says():
+    """Fresh images of the class: p-values at most uniform, by each test; so the smaller one by both at most doubled."""
+    rng = np.random.default_rng(1)
+    draw = lambda n: rng.normal(120, 12, n).clip(1, 254)  # noqa: E731
+    judge = TypicalityJudge(Nearest(), Grey(), images(draw(PER_CLASS), [1] * PER_CLASS))
+    fresh = judge.plausibility(pixels_of(np.round(draw(4000))), torch.ones(4000, dtype=torch.int64))
+    for level in (0.05, 0.2):
+        assert level / 2 < float((fresh < level).float().mean()) < 2 * level + 0.02
+
+
+def test_the_batch_does_not_matter_and_nothing_is_fine():
+    judge = TypicalityJudge(Nearest(), Grey(), HELD_OUT)
+    count = BATCH + 7
+    labels = torch.arange(count) % 4
+    values = torch.arange(count) % 256
+    whole = judge.plausibility(pixels_of(values), labels)
+    assert torch.equal(whole[-9:], judge.plausibility(pixels_of(values[-9:]), labels[-9:]))
+    assert judge.plausibility(pixels_of([]), labels[:0]).shape == (0,)
+
+
+def test_the_held_out_images_are_looked_at_once_and_only_when_asked():
+    generator = Grey()
+    judge = TypicalityJudge(Nearest(), generator, HELD_OUT)
+    assert torch.equal(judge.probabilities(pixels_of([50])), Nearest().probabilities(pixels_of([50])))
+    assert generator.asked == 0
+    judge.plausibility(pixels_of([50]), torch.tensor([0]))
+    first = generator.asked
+    judge.plausibility(pixels_of([50]), torch.tensor([0]))
+    assert generator.asked - first == 3  # the label and two rivals
+
+
+def test_bad_input_a_generator_without_a_likelihood():
+    class Plain(Grey):
+        log_likelihood = Generator.log_likelihood
+
+    judge = TypicalityJudge(Nearest(), Plain(), HELD_OUT)
+    with pytest.raises(GeneratorError, match="Plain has no likelihood; drop the gate of kind plausible"):
+        judge.plausibility(pixels_of([50]), torch.tensor([0]))
