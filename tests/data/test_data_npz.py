@@ -8,7 +8,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from defuse.data import NpzReader, SignsReader, open_source
+from defuse.data import (
+    FolderReader,
+    GroupedReader,
+    GroupFile,
+    HuggingFaceReader,
+    MatReader,
+    NpzReader,
+    ParquetReader,
+    ReadSettings,
+    SignsReader,
+    TorchvisionReader,
+    open_source,
+)
 
 
 @settings(deadline=None, max_examples=40)
@@ -80,12 +92,40 @@ def test_other_keys_are_left_alone(tmp_path):
     assert len(NpzReader(path).read().train) == 12
 
 
+def test_groups_are_numbered(tmp_path):
+    for groups in (np.repeat([40, 7, -1], 4), np.repeat(["z", "b", "a"], 4)[:, None]):
+        assert (
+            NpzReader(write_npz(tmp_path, train_groups=groups)).read().groups.tolist()
+            == np.repeat([2, 1, 0], 4).tolist()
+        )
+    assert NpzReader(write_npz(tmp_path)).read().groups is None
+
+
 def test_open_source_picks_the_reader(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert open_source("signs") == SignsReader()
     assert open_source("a/b.NPZ") == NpzReader(Path("a/b.NPZ"))
     assert open_source(Path("b.npz"), ["x", "y"]) == NpzReader(Path("b.npz"), ("x", "y"))
     assert open_source("~/c.npz") == NpzReader(tmp_path / "c.npz")
+    assert open_source("train_32x32.MAT", ["x"]) == MatReader(Path("train_32x32.MAT"), ("x",))
+    assert open_source("a.Parquet") == ParquetReader(Path("a.Parquet"))
+    assert open_source("torchvision:CIFAR10") == TorchvisionReader("CIFAR10")
+    assert open_source("hf:me/birds") == HuggingFaceReader("me/birds")
+    assert open_source(tmp_path) == FolderReader(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train-0.parquet").touch()
+    assert open_source(tmp_path) == ParquetReader(tmp_path)
+
+
+def test_open_source_hands_settings_on(tmp_path):
+    settings = ReadSettings(size=(8, 9), skip_unreadable=True)
+    assert open_source(tmp_path, settings=settings) == FolderReader(tmp_path, None, settings)
+    by_file = open_source("a.npz", settings=ReadSettings(groups="x.npz:b.npz:track", groups_within_class=True))
+    assert by_file == GroupedReader(
+        NpzReader(Path("a.npz")), GroupFile(Path("x.npz:b.npz"), "track"), within_class=True
+    )
+    by_column = open_source("a.parquet", settings=ReadSettings(groups="patient"))
+    assert by_column.group_column == "patient"
 
 
 def test_mnist_is_read_whole():

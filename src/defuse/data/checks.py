@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from defuse.data.reader import Source
+from defuse.data.reader import Skipped, Source
 from defuse.errors import DataError
 from defuse.records import LabelledImages
 from defuse.types import ByteImages, Labels
@@ -16,10 +16,17 @@ _GREY, _COLOUR = 3, 4
 
 @dataclass(frozen=True)
 class Arrays:
-    """Images and labels of one split, as many of these as of those; not yet compared with other splits."""
+    """Images and labels of one split, as many of these as of those; not yet compared with other splits.
+
+    Attributes:
+        images: 8-bit, (n, h, w, c).
+        labels: class index of each image, (n,).
+        rows: each image's place in the source's split, (n,); by default 0, 1 and so on.
+    """
 
     images: ByteImages
     labels: Labels
+    rows: Labels | None = None
 
 
 def to_images(array: np.ndarray, where: str) -> ByteImages:
@@ -95,13 +102,42 @@ def to_class_names(names: Sequence[str], where: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-def to_source(splits: Mapping[str, Arrays], class_names: tuple[str, ...] | None, where: str) -> Source:
+def to_groups(array: np.ndarray, where: str, *, count: int) -> Labels:
+    """Return groups, numbered from 0 in the order of their names, from integers or text of shape (n,) or (n, 1).
+
+    Args:
+        array: the name of each image's group.
+        where: what to name in error messages.
+        count: the number of images.
+
+    Raises:
+        DataError: other types, shapes or counts.
+    """
+    if array.dtype.kind not in "iuU":
+        raise DataError(f"{where}: expected groups as integers or text, got {array.dtype}")
+    if array.ndim not in (1, 2) or array.size != len(array):
+        raise DataError(f"{where}: expected one group an image, shape (n,) or (n, 1), got {array.shape}")
+    if len(array) != count:
+        raise DataError(f"{where}: expected one group a training image, got {len(array)} groups for {count} images")
+    return np.unique(array.reshape(-1), return_inverse=True)[1].astype(np.int64)
+
+
+def to_source(
+    splits: Mapping[str, Arrays],
+    class_names: tuple[str, ...] | None,
+    where: str,
+    *,
+    groups: Labels | None = None,
+    skipped: tuple[Skipped, ...] = (),
+) -> Source:
     """Check that splits fit together, and return them.
 
     Args:
         splits: images and labels of ``train`` and maybe of ``test`` and ``validation``.
         class_names: by default "0", "1" and so on, up to the largest label of any split.
         where: what to name in error messages.
+        groups: the group of each training image of the source, skipped ones too.
+        skipped: images that were left out.
 
     Raises:
         DataError: sizes differ between splits, a label has no class name, a class has no training image, or there is
@@ -116,10 +152,19 @@ def to_source(splits: Mapping[str, Arrays], class_names: tuple[str, ...] | None,
         class_names = tuple(str(index) for index in range(_plausible(count, train.labels, where)))
     _check_classes(splits, class_names, where)
     records = {
-        name: LabelledImages(split.images, split.labels, class_names, np.arange(len(split.labels), dtype=np.int64))
-        for name, split in splits.items()
+        name: LabelledImages(split.images, split.labels, class_names, _rows(split)) for name, split in splits.items()
     }
-    return Source(train=records["train"], test=records.get("test"), validation=records.get("validation"))
+    return Source(
+        train=records["train"],
+        test=records.get("test"),
+        validation=records.get("validation"),
+        groups=None if groups is None else groups[records["train"].rows],
+        skipped=skipped,
+    )
+
+
+def _rows(split: Arrays) -> Labels:
+    return np.arange(len(split.labels), dtype=np.int64) if split.rows is None else split.rows
 
 
 def _size(images: ByteImages) -> str:

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from defuse.data.checks import Arrays, to_class_names, to_images, to_labels, to_source
+from defuse.data.checks import Arrays, to_class_names, to_groups, to_images, to_labels, to_source
 from defuse.data.reader import Reader, Source
+from defuse.data.text import reason_of
 from defuse.errors import DataError
+from defuse.types import Labels
 
 KEYS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "MedMNIST": {
@@ -31,6 +33,9 @@ KEYS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 CLASS_NAMES = "class_names"
 """Optional key: an array of text, one name per class index."""
 
+GROUPS = "train_groups"
+"""Optional key: integers or text that are equal for training images of the same thing, such as one track or patient."""
+
 _DAMAGE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What NumPy and zipfile raise on damaged, encrypted or foreign files (NotImplementedError is a RuntimeError)."""
 
@@ -41,6 +46,7 @@ class NpzReader(Reader):
 
     Images are uint8, or floats in [0, 1], of shape (n, h, w) or (n, h, w, c) with 1 or 3 channels; labels are integers
     of shape (n,) or (n, 1). Object arrays are refused: they would have to be unpickled, which can run code.
+    An array ``train_groups`` says which training images show the same thing.
 
     Attributes:
         path: the file.
@@ -58,8 +64,10 @@ class NpzReader(Reader):
         """
         where = str(self.path)
         with ExitStack() as stack:
-            archive = _open(self.path, stack)
-            return to_source(_splits(archive, where), self._names(archive), where)
+            archive = open_archive(self.path, stack)
+            splits = _splits(archive, where)
+            groups = _groups(archive, where, count=len(splits["train"].labels))
+            return to_source(splits, self._names(archive), where, groups=groups)
 
     def _names(self, archive: NpzFile) -> tuple[str, ...] | None:
         where = f"{self.path}: {CLASS_NAMES}"
@@ -67,14 +75,18 @@ class NpzReader(Reader):
             return to_class_names(self.class_names, where)
         if CLASS_NAMES not in archive:
             return None
-        array = _array(archive, CLASS_NAMES, str(self.path))
+        array = read_array(archive, CLASS_NAMES, str(self.path))
         if array.dtype.kind != "U" or array.ndim != 1:
             raise DataError(f"{where}: expected a list of text, got {array.dtype} of shape {array.shape}")
         return to_class_names([str(name) for name in array], where)
 
 
-def _open(path: Path, stack: ExitStack) -> NpzFile:
-    """Open the archive until ``stack`` closes; its arrays are read one by one, when asked for."""
+def open_archive(path: Path, stack: ExitStack) -> NpzFile:
+    """Open an archive until ``stack`` closes; its arrays are read one by one, when asked for.
+
+    Raises:
+        DataError: it is missing, unreadable or no npz.
+    """
     try:
         file = stack.enter_context(path.open("rb"))
         if not zipfile.is_zipfile(file):
@@ -84,14 +96,8 @@ def _open(path: Path, stack: ExitStack) -> NpzFile:
     except FileNotFoundError:
         raise DataError(f"{path}: not found") from None
     except _DAMAGE as error:
-        raise DataError(f"{path}: cannot be read ({_reason(error)})") from None
+        raise DataError(f"{path}: cannot be read ({reason_of(error)})") from None
     return archive
-
-
-def _reason(error: Exception) -> str:
-    """Return one line that says what went wrong."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split()) or type(error).__name__
 
 
 def _splits(archive: NpzFile, where: str) -> dict[str, Arrays]:
@@ -106,13 +112,24 @@ def _splits(archive: NpzFile, where: str) -> dict[str, Arrays]:
         for key, other in ((images, labels), (labels, images)):
             if key not in archive:
                 raise DataError(f"{where}: {other} is there, but {key} is missing")
-        pictures = to_images(_array(archive, images, where), f"{where}: {images}")
-        classes = to_labels(_array(archive, labels, where), f"{where}: {labels}", count=len(pictures))
+        pictures = to_images(read_array(archive, images, where), f"{where}: {images}")
+        classes = to_labels(read_array(archive, labels, where), f"{where}: {labels}", count=len(pictures))
         splits[split] = Arrays(pictures, classes)
     return splits
 
 
-def _array(archive: NpzFile, key: str, where: str) -> np.ndarray:
+def _groups(archive: NpzFile, where: str, *, count: int) -> Labels | None:
+    if GROUPS not in archive:
+        return None
+    return to_groups(read_array(archive, GROUPS, where), f"{where}: {GROUPS}", count=count)
+
+
+def read_array(archive: NpzFile, key: str, where: str) -> np.ndarray:
+    """Return one array, which is never unpickled.
+
+    Raises:
+        DataError: it is damaged, holds objects, or is no array.
+    """
     try:
         array = archive[key]
     except _DAMAGE as error:
@@ -120,7 +137,7 @@ def _array(archive: NpzFile, key: str, where: str) -> np.ndarray:
             raise DataError(
                 f"{where}: {key} is an object array, which is never unpickled; store it as one numeric array"
             ) from None
-        raise DataError(f"{where}: {key} is damaged ({_reason(error)})") from None
+        raise DataError(f"{where}: {key} is damaged ({reason_of(error)})") from None
     if not isinstance(array, np.ndarray):  # NumPy hands out the bytes of members that are no arrays
         raise DataError(f"{where}: {key} is no NumPy array")
     return array

@@ -4,6 +4,24 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from defuse.records import LabelledImages
+from defuse.types import Labels
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that was left out because it cannot be read.
+
+    Attributes:
+        split: ``train``, ``test`` or ``validation``.
+        row: its place in the source's split, where skipped images count.
+        where: names it.
+        reason: what is wrong with it.
+    """
+
+    split: str
+    row: int
+    where: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -14,11 +32,15 @@ class Source:
         train: at least one image of every class.
         test: None when the source has no test split.
         validation: None when the source has no validation split.
+        groups: which training images show the same thing, from 0, (n,); None when every image stands for itself.
+        skipped: images that were left out, on request, because they cannot be read.
     """
 
     train: LabelledImages
     test: LabelledImages | None = None
     validation: LabelledImages | None = None
+    groups: Labels | None = None
+    skipped: tuple[Skipped, ...] = ()
 
 
 class Reader(ABC):

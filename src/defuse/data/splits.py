@@ -7,11 +7,12 @@ from jaxtyping import Int64
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from defuse.data.grouping import choose_groups
 from defuse.data.reader import Source
 from defuse.errors import DataError
 from defuse.records import LabelledImages, Splits
 from defuse.seeds import numpy_rng
-from defuse.types import STRICT, Labels
+from defuse.types import STRICT, Labels, Mask
 
 Counts: TypeAlias = Int64[np.ndarray, " k"]
 """How many images of each class."""
@@ -35,38 +36,52 @@ def split(source: Source, settings: SplitSettings, *, seed: int) -> Splits:
     The source's own splits are used as they are. What is missing is cut from the training images, class by class: first
     the test split (a source without one is tested on images that it holds as training images), then the validation
     split. Of a class with m images, ``share * m`` go, rounded half up, but at least one, and at least one is left
-    for each split that is still to come.
-    Images keep their order and their ``rows``. The cut is by image: frames of one object may fall on both sides.
+    for each split that is still to come. Images keep their order and their ``rows``.
+
+    Where the source has groups, whole groups go, so that none falls on both sides of a cut: as many as come near to the
+    same number of images of each class (``defuse.data.grouping`` says how near), at least one group of each class, and
+    at least one is left for each split that is still to come. Without groups, frames of one object may fall on both
+    sides.
 
     Raises:
-        DataError: a class has too few images to be divided, or ``limit`` is below the number of classes.
+        DataError: a class has too few images or groups to be divided, or ``limit`` is below the number of classes.
     """
     reference, test, validation = source.train, source.test, source.validation
+    groups = source.groups
     if test is None:
-        reference, test = _cut(reference, settings.test, seed, "test", stay=2 if validation is None else 1)
+        goes = _cut(reference, groups, settings.test, seed, "test", stay=2 if validation is None else 1)
+        reference, test, groups = reference.take(~goes), reference.take(goes), None if groups is None else groups[~goes]
     if validation is None:
-        reference, validation = _cut(reference, settings.validation, seed, "validation", stay=1)
+        goes = _cut(reference, groups, settings.validation, seed, "validation", stay=1)
+        reference, validation = reference.take(~goes), reference.take(goes)
     if settings.limit is not None and settings.limit < len(reference):
         reference = _thin(reference, settings.limit, seed)
     return Splits(reference, validation, test)
 
 
-def _cut(
-    images: LabelledImages, share: float, seed: int, name: str, *, stay: int
-) -> tuple[LabelledImages, LabelledImages]:
-    """Return (what stays, at least ``stay`` of each class; what goes)."""
+def _cut(images: LabelledImages, groups: Labels | None, share: float, seed: int, name: str, *, stay: int) -> Mask:
+    """Return which images go; at least ``stay`` images, or groups, of each class stay."""
     counts = _counts(images)
     if counts.min() <= stay:
-        scarce = int(counts.argmin())
-        raise DataError(
-            f"class {scarce} ({images.class_names[scarce]}) has too few training images to cut a {name} split; "
-            "add images, or store the splits in the source"
-        )
+        raise _scarce(images, int(counts.argmin()), "images", name)
     half_up = 0.5 + 1e-9  # 0.145 * 100 is a little below 14.5
     quota = np.clip(np.floor(share * counts + half_up).astype(np.int64), 1, counts - stay)
+    if groups is not None:
+        rng = numpy_rng(seed, "split", name, "groups")
+        choice = choose_groups(groups, images.labels, quota, stay=stay, rng=rng)
+        if choice.goes is None:
+            raise _scarce(images, choice.scarce or 0, "groups", name)
+        return choice.goes
     goes = np.zeros(len(images), dtype=bool)
     goes[_draw(images, quota, seed, name)] = True
-    return images.take(~goes), images.take(goes)
+    return goes
+
+
+def _scarce(images: LabelledImages, label: int, what: str, name: str) -> DataError:
+    return DataError(
+        f"class {label} ({images.class_names[label]}) has too few {'training images' if what == 'images' else what} to "
+        f"cut a {name} split; add {what}, or store the splits in the source"
+    )
 
 
 def _thin(images: LabelledImages, limit: int, seed: int) -> LabelledImages:
