@@ -41,10 +41,8 @@ SETTINGS: dict[str, Any] = {
         "label": ["cnn"],
         "training": {"epochs": 5, "batch_size": 128, "augment": "affine_light", "mixup": 0.5},
     },
-    "identify": {
-        "budget": 150_000,
-    },
-    "distill": {"mixture": {"max_components": 2}, "max_regions": 6},
+    "identify": {"budget": 120_000},
+    "distill": {"mixture": {"max_components": 2}, "sharpen_draws": 500, "max_regions": 6},
     "correct": {"lambdas": [0.3, 1.0], "steps": 200},
 }
 """The ``default`` preset at a size that a laptop does in minutes."""

@@ -183,18 +183,23 @@ def test_same_seed_same_regions_other_seed_other_samples():
     assert not np.array_equal(first.samples[shown].z, other.samples[shown].z)
 
 
-def test_an_unrelated_pair_changes_only_ranks_and_q_values():
-    alone = run(Distill(), failures(BUG))
-    # Rows of the larger pair come last, so that the smaller pair's codes are the same in both.
-    beside = run(Distill(), failures(BUG, (2, 3, (2.5, 2.5, 1.0), 0.4, 400)))
-    there = [region for region in beside.reported if region.label == 0]
-    assert beside.reported[0].label == 2
-    assert len(there) == len(alone.reported)
-    for one, other in zip(alone.reported, there, strict=True):
-        assert same_region(one, other)
-        for purpose in Purpose:
-            mine, theirs = alone.samples[one.name, purpose], beside.samples[other.name, purpose]
-            np.testing.assert_array_equal(mine.z, theirs.z)
+def test_pairs_share_nothing_but_the_prior_of_their_gaussians():
+    """Each pair's Gaussian is the mixture's own fit of that pair, with the covariance within pairs as its prior."""
+    found = failures(BUG, (2, 3, (2.5, 2.5, 1.0), 0.8, 40))
+    parts = [found.z[found.label == label].astype(np.float64) for label in (0, 2)]
+    within = sum((len(part) - 1) * np.cov(part.T) for part in parts) / 118
+    distill = Distill(mixture=ONE, sharpen_rounds=0)
+    reported = run(distill, found).reported
+    assert [region.label for region in reported] == [0, 2]
+    for region, part in zip(reported, parts, strict=True):
+        alone = ONE.fit(part, seed=0, prior=within)
+        np.testing.assert_allclose(region.mean, alone.means[0])
+        np.testing.assert_allclose(region.covariance, alone.covariances[0], rtol=1e-5)
+
+
+def test_one_pair_alone_has_its_own_covariance_as_prior():
+    (region,) = run(Distill(mixture=ONE, sharpen_rounds=0), failures(BUG)).reported
+    np.testing.assert_allclose(region.covariance, ONE.fit(failures(BUG).z, seed=0).covariances[0], rtol=1e-5)
 
 
 def test_false_discoveries_are_rare_when_regions_sit_at_rho():

@@ -1,5 +1,7 @@
 """A generator whose likelihood is a closed form of one pixel, so that every p-value can be counted by hand."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -56,13 +58,13 @@ HELD_OUT = images([50, 52, 56, 40, 70, 120, 121, 125, 130, 200, 201, 210, 209], 
 def by_hand(value, label):
     """The conformal p-value, counted over the held-out images of the class; every other class is a rival."""
 
-    def figures(grey):
-        likelihood = [-abs(float(grey) - float(centre)) for centre in CENTRES]
-        return likelihood[label], likelihood[label] - max(one for k, one in enumerate(likelihood) if k != label)
+    def likelihood(grey, k=label):
+        return -abs(float(grey) - float(CENTRES[k]))
 
-    others = [figures(grey) for grey in HELD_OUT.images[HELD_OUT.labels == label, 0, 0, 0]]
-    mine = figures(value)
-    return min((1 + sum(other[i] <= mine[i] for other in others)) / (1 + len(others)) for i in (0, 1))
+    if likelihood(value) < max(likelihood(value, k) for k in range(4) if k != label) + math.log(20):
+        return 0.0
+    others = HELD_OUT.images[HELD_OUT.labels == label, 0, 0, 0]
+    return (1 + sum(likelihood(grey) <= likelihood(value) for grey in others)) / (1 + len(others))
 
 
 def test_p_values_are_those_counted_by_hand():
@@ -77,20 +79,20 @@ def test_a_shape_that_is_no_class_and_one_that_another_class_explains_are_both_u
     rng = np.random.default_rng(0)
     held_out = images(rng.normal(50, 4, 200).clip(1, 254), [0] * 200)
     judge = TypicalityJudge(Nearest(), Grey(), held_out)
-    usual, far, between = judge.plausibility(pixels_of([51, 5, 84]), torch.zeros(3, dtype=torch.int64)).tolist()
-    assert usual > 0.2
-    assert far < 0.05
-    assert between < 0.05
+    usual, far, between = judge.plausibility(pixels_of([51, 5, 85]), torch.zeros(3, dtype=torch.int64)).tolist()
+    assert usual > 0.5
+    assert 0 < far < 0.05
+    assert between == 0
 
 
 def test_real_images_are_thrown_out_no_more_often_than_the_level_says():
-    """Fresh images of the class: p-values at most uniform, by each test; so the smaller one by both at most doubled."""
+    """Fresh images of the class have uniform p-values, but for ties: a grey level holds up to 7 % of them."""
     rng = np.random.default_rng(1)
     draw = lambda n: rng.normal(120, 12, n).clip(1, 254)  # noqa: E731
     judge = TypicalityJudge(Nearest(), Grey(), images(draw(PER_CLASS), [1] * PER_CLASS))
     fresh = judge.plausibility(pixels_of(np.round(draw(4000))), torch.ones(4000, dtype=torch.int64))
     for level in (0.05, 0.2):
-        assert level / 2 < float((fresh < level).float().mean()) < 2 * level + 0.02
+        assert level - 0.07 < float((fresh < level).float().mean()) < level + 0.05
 
 
 def test_the_batch_does_not_matter_and_nothing_is_fine():

@@ -41,7 +41,7 @@ class Training:
         weight_decay: of weight matrices and kernels; biases and normalisation have none.
         augment: changes of each training image, drawn anew each epoch. ``shift``: up to 7 % of the side;
             ``affine``: also turned by up to 12 degrees, scaled by 0.85 to 1.15 and sheared by up to 0.1;
-            ``affine_light``: also multiplied by 0.4 to 1.4 and clipped.
+            ``affine_light``: also multiplied by 0.25 to 1.35 and clipped.
         label_smoothing: probability spread evenly over all classes in the target.
         mixup: share of each batch that is blended with other images of the batch, the labels likewise (Zhang et al.,
             "mixup: Beyond Empirical Risk Minimization", ICLR 2018, with every blend equally likely): a network that
@@ -182,7 +182,7 @@ def augmented(pixels: Pixels, augment: Augment, rng: torch.Generator) -> Pixels:
     grid = affine_grid(theta, list(pixels.shape), align_corners=False)
     moved = grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
     if augment == "affine_light":
-        gain = 0.4 + torch.rand(len(pixels), 1, 1, 1, generator=rng)
+        gain = 0.25 + 1.1 * torch.rand(len(pixels), 1, 1, 1, generator=rng)
         moved = (moved * gain).clamp_(max=1.0)
     return moved
 

@@ -53,11 +53,16 @@ class Grouping:
     min_support: int
 
     def propose(self, failures: Failures, *, seed: int, progress: Progress) -> Proposed:
-        """Fit one mixture per group and keep the components that are large enough."""
+        """Fit one mixture per group and keep the components that are large enough.
+
+        Pairs share what they know of a component's shape: the prior is the covariance within pairs, so that a handful
+        of failures in many dimensions still gives a Gaussian to draw from.
+        """
         candidates: list[Candidate] = []
         dropped: Counter[str] = Counter()
         fitted = unsettled = 0
         groups = self._groups(failures)
+        prior = _within(failures, [members for _, members in groups]) if self.per_pair else None
         for done, (key, members) in enumerate(groups):
             progress("distill: mixtures", done, len(groups), f"{int(members.sum())} failures")
             room = int(members.sum()) // self.min_support
@@ -65,7 +70,7 @@ class Grouping:
                 dropped[FEW_IN_GROUP] += 1
                 continue
             mixture = replace(self.mixture, max_components=min(self.mixture.max_components, room))
-            found = mixture.fit(failures.z[members], seed=derive(seed, "distill", *key))
+            found = mixture.fit(failures.z[members], seed=derive(seed, "distill", *key), prior=prior)
             unsettled += not found.converged
             for candidate in _components(
                 key, failures.label[members], failures.predicted[members], failures.z[members], found
@@ -94,6 +99,16 @@ class Grouping:
         if candidate.weight < self.weight_threshold:
             return LOW_WEIGHT
         return LOW_SUPPORT if candidate.support < self.min_support else None
+
+
+def _within(failures: Failures, groups: list[Mask]) -> Float64[np.ndarray, "latent latent"] | None:
+    """Return the pooled covariance of codes about their groups' means; None when no group has two members."""
+    centred = [failures.z[members] - failures.z[members].mean(axis=0, dtype=np.float64) for members in groups]
+    freedom = sum(len(part) - 1 for part in centred)
+    if not freedom:
+        return None
+    scatter: np.ndarray = sum(part.T @ part for part in centred) / freedom
+    return scatter
 
 
 def _components(

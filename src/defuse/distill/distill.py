@@ -63,7 +63,7 @@ class Distill:
     mixture: DirichletMixture = field(default_factory=DirichletMixture)
     per_pair: bool = True
     weight_threshold: _Share = 0.02
-    min_support: _Count = 20
+    min_support: _Count = 5
     sharpen_rounds: Annotated[int, Field(ge=0)] = 6
     sharpen_draws: _Count = 1_000
     samples: _Count = 200
@@ -90,8 +90,8 @@ class Distill:
     ) -> Regions:
         """Find the regions of a set of failures.
 
-        A candidate's fit, evidence and samples depend on its own group of failures and on the seed, not on other
-        groups; only q values, ranks and names compare candidates.
+        A candidate's fit, evidence and samples depend on its own group of failures and on the seed; of other groups
+        they see no more than the covariance within groups. Only q values, ranks and names compare candidates.
 
         Rank: support times failure rate, that is, how much of what one search budget found the region stands for;
         without ``keep_only`` the support alone.
@@ -129,8 +129,7 @@ class Distill:
         self, candidates: Sequence[Candidate], sampler: RegionSampler, seed: int, progress: Progress
     ) -> list[Candidate]:
         """Move every candidate into the part of the latent space where the classifier fails."""
-        enough = (1 + self.rho) / 2
-        sharpening = Sharpening(self.sharpen_rounds, self.sharpen_draws, enough, self.min_support)
+        sharpening = Sharpening(self.sharpen_rounds, self.sharpen_draws, enough=(1 + self.rho) / 2)
         sharp: list[Candidate] = []
         for done, candidate in enumerate(candidates):
             progress("distill: sharpen", done, len(candidates), f"class {candidate.label} as {candidate.predicted}")

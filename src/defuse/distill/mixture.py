@@ -73,8 +73,15 @@ class DirichletMixture:
     regularisation: Annotated[float, Field(gt=0)] = 1e-3
     restarts: Annotated[int, Field(ge=1)] = 1
 
-    def fit(self, codes: np.ndarray, *, seed: int) -> FittedMixture:
+    def fit(
+        self, codes: np.ndarray, *, seed: int, prior: Float64[np.ndarray, "latent latent"] | None = None
+    ) -> FittedMixture:
         """Fit the mixture to codes (n, latent) with n >= 1; a component may end with next to no weight.
+
+        Args:
+            codes: points of the latent space.
+            seed: of the start.
+            prior: expected covariance of a component before any code is seen; None for that of all codes.
 
         Raises:
             ValueError: the codes are not a finite matrix with at least one row.
@@ -82,7 +89,8 @@ class DirichletMixture:
         points = np.asarray(codes, dtype=np.float64)
         if points.ndim != 2 or not points.size or not np.isfinite(points).all():  # noqa: PLR2004 - a matrix
             raise ValueError(f"codes: expected a finite matrix with at least one row, got shape {points.shape}")
-        prior = _prior_covariance(points) + self.regularisation * np.eye(points.shape[1])
+        expected = _covariance(points) if prior is None else prior
+        prior = expected + self.regularisation * np.eye(points.shape[1])
         if len(points) == 1:
             return FittedMixture(np.ones(1), points.copy(), prior[None], np.zeros(1), converged=True, bound=0.0)
         model = BayesianGaussianMixture(
@@ -104,7 +112,7 @@ class DirichletMixture:
         return _read(model)
 
 
-def _prior_covariance(points: Float64[np.ndarray, "n latent"]) -> Float64[np.ndarray, "latent latent"]:
+def _covariance(points: Float64[np.ndarray, "n latent"]) -> Float64[np.ndarray, "latent latent"]:
     """Return the covariance of all codes; zero for a single one."""
     if len(points) == 1:
         return np.zeros((points.shape[1], points.shape[1]))

@@ -9,6 +9,9 @@ from defuse.distill.candidates import Candidate
 from defuse.distill.sampling import Draw, RegionSampler
 from defuse.seeds import numpy_rng
 
+FEWEST = 10
+"""A round with fewer failing samples ends the sharpening: no Gaussian can be fitted to them."""
+
 
 @dataclass(frozen=True)
 class Sharpening:
@@ -24,13 +27,11 @@ class Sharpening:
         rounds: at most this many; 0 leaves candidates as they are.
         draws: samples per round.
         enough: a candidate is sharp when at least this share of its kept samples fails.
-        fewest: a round with fewer failing samples ends it, since a Gaussian cannot be fitted to them.
     """
 
     rounds: int
     draws: int
     enough: float
-    fewest: int
 
     def run(self, candidate: Candidate, sampler: RegionSampler, *, seed: int) -> Candidate:
         """Return the candidate with a sharper Gaussian; its draws depend on the seed, its key and the round alone."""
@@ -39,7 +40,7 @@ class Sharpening:
             draw = sampler.draw(candidate.mean, candidate.covariance, candidate.label, self.draws, rng=rng)
             wrong = draw.kept & (draw.predicted != candidate.label)
             failing = int(wrong.sum())
-            if failing < self.fewest or failing >= self.enough * int(draw.kept.sum()):
+            if failing < FEWEST or failing >= self.enough * int(draw.kept.sum()):
                 break
             candidate = _fit(candidate, draw.take(wrong))
         return candidate

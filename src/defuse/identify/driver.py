@@ -52,7 +52,7 @@ class Identify:
         gates: in order, each kind once.
     """
 
-    budget: Count = 300_000
+    budget: Count = 400_000
     shard_size: Count = 5_000
     batch_size: Count = 1_000
     proposals: Annotated[tuple[AnyProposal, ...], Field(min_length=1)] = (PosteriorNoise(), StyleTransfer())

@@ -83,7 +83,7 @@ class StyleTransfer(Proposal):
     class to draw are both equally likely over classes, and differ.
     """
 
-    scale: Positive = 1.0
+    scale: Positive = 1.5
     kind: Literal["style_transfer"] = "style_transfer"
     name: ClassVar[str] = "style_transfer"
 

@@ -108,7 +108,7 @@ class KeepsLabel(LabelGate):
     This gate is not in the paper; without it most flips are ambiguous images.
     """
 
-    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.9
+    threshold: Annotated[float, Field(gt=0, lt=1)] = 0.8
     kind: Literal["keeps_label"] = "keeps_label"
     name: ClassVar[str] = "keeps_label"
 
@@ -126,10 +126,10 @@ class Plausible(LabelGate):
     is not in the paper.
 
     Attributes:
-        level: share of real images that would be thrown out by either of the two tests.
+        level: share of real images that are thrown out as unusual for their class.
     """
 
-    level: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    level: Annotated[float, Field(gt=0, lt=1)] = 0.02
     kind: Literal["plausible"] = "plausible"
     name: ClassVar[str] = "plausible"
 

@@ -1,9 +1,10 @@
 """A judge that also knows, from a generator, which images are usual for their class."""
 
+import math
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from defuse.generators import Generator, reconstruct
@@ -18,20 +19,21 @@ PER_CLASS = 400
 RIVALS = 2
 """How many other classes are tried as an explanation of an image: those that the judge likes best."""
 
-BATCH = 1_024
+ODDS = 20.0
+"""How many times likelier the image must be under its label than under any rival."""
 
-Evidence = Float[Tensor, "n 2"]
-"""Of each image under its label: the log-likelihood's bound, and how far it exceeds the best rival's."""
+BATCH = 1_024
 
 
 class TypicalityJudge(Judge):
     """Another judge's probabilities, and a generative classifier's veto.
 
     The generator's evidence lower bound of log p(x | y) says two things that networks trained to tell classes apart do
-    not: whether an image is usual for y at all, and whether another class explains it better. Both are compared with
-    reconstructions of held-out images of y, which share the generator's own blur, so that the answer is a conformal
-    p-value: of real images, at most a share p is this unusual. Source: per-class autoencoders as a classifier that
-    agrees with people, Schott et al., ICLR 2019; conformal p-values, Vovk et al., 2005.
+    not: whether an image is usual for y at all, and whether another class explains it as well. The first is a conformal
+    p-value against reconstructions of held-out images of y, which share the generator's own blur: of real images, a
+    share p is this unusual. For the second a likelihood ratio is enough; to compare it with that of usual images would
+    throw out every dark or faint one, in which all classes differ less. Sources: per-class autoencoders as a classifier
+    that agrees with people, Schott et al., ICLR 2019; conformal p-values, Vovk et al., 2005.
 
     Args:
         judge: whose probabilities are given on; it also names the rivals.
@@ -49,34 +51,36 @@ class TypicalityJudge(Judge):
 
     @torch.inference_mode()
     def plausibility(self, pixels: Pixels, labels: LabelTensor) -> Float[Tensor, " n"]:
-        """Return the smaller of both p-values, (n,), in (0, 1]."""
-        found = self._evidence(pixels, labels)
-        smallest = torch.ones(len(pixels))
-        for label in sorted(set(labels.tolist())):
-            rows = labels == label
-            usual = self._usual[label]
-            below = torch.searchsorted(usual.T.contiguous(), found[rows].T.contiguous(), right=True)
-            smallest[rows] = ((1 + below) / (1 + len(usual))).amin(dim=0)
-        return smallest
-
-    @cached_property
-    def _usual(self) -> dict[int, Evidence]:
-        """Of each class, both figures of its held-out reconstructions, each sorted; found at the first question."""
-        usual = {}
-        for label in self.held_out.labels.tolist():
-            if label not in usual:
-                few = self.held_out.take((self.held_out.labels == label).nonzero()[0][:PER_CLASS])
-                labels = torch.from_numpy(few.labels)
-                usual[label] = self._evidence(to_pixels(reconstruct(self.generator, few)), labels).sort(dim=0).values
-        return usual
-
-    def _evidence(self, pixels: Pixels, labels: LabelTensor) -> Evidence:
-        parts = [torch.zeros(0, 2)]
+        """Return the p-value of each image, in (0, 1], or 0 where another class explains it as well, (n,)."""
+        parts = [torch.zeros(0)]
         for start in range(0, len(pixels), BATCH):
             image, label = pixels[start : start + BATCH], labels[start : start + BATCH]
-            own = self.generator.log_likelihood(image, label)
-            others = self.judge.probabilities(image).scatter(1, label[:, None], -1.0)
-            rivals = others.topk(min(RIVALS, others.shape[1] - 1), dim=1).indices.unbind(1)
-            best = torch.stack([self.generator.log_likelihood(image, rival) for rival in rivals]).amax(dim=0)
-            parts.append(torch.stack([own, own - best], dim=1))
+            likelihood = self.generator.log_likelihood(image, label)
+            rivalled = self._rivalled(image, label, likelihood)
+            parts.append(self._p_values(likelihood, label).masked_fill(rivalled, 0.0))
         return torch.cat(parts)
+
+    def _p_values(self, likelihood: Float[Tensor, " n"], labels: LabelTensor) -> Float[Tensor, " n"]:
+        p_values = torch.ones(len(likelihood))
+        for label in sorted(set(labels.tolist())):
+            rows, usual = labels == label, self._usual[label]
+            as_unusual = torch.searchsorted(usual, likelihood[rows], right=True)
+            p_values[rows] = (1 + as_unusual) / (1 + len(usual))
+        return p_values
+
+    @cached_property
+    def _usual(self) -> dict[int, Float[Tensor, " m"]]:
+        """The log-likelihoods of each class's held-out reconstructions, in order; found at the first question."""
+        usual = {}
+        for label in sorted(set(self.held_out.labels.tolist())):
+            few = self.held_out.take((self.held_out.labels == label).nonzero()[0][:PER_CLASS])
+            pixels = to_pixels(reconstruct(self.generator, few))
+            usual[label] = self.generator.log_likelihood(pixels, torch.from_numpy(few.labels)).sort().values
+        return usual
+
+    def _rivalled(self, pixels: Pixels, labels: LabelTensor, likelihood: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
+        """Return where another class explains the image about as well."""
+        others = self.judge.probabilities(pixels).scatter(1, labels[:, None], -1.0)
+        rivals = others.topk(min(RIVALS, others.shape[1] - 1), dim=1).indices.unbind(1)
+        best = torch.stack([self.generator.log_likelihood(pixels, rival) for rival in rivals]).amax(dim=0)
+        return likelihood < best + math.log(ODDS)
