@@ -1,8 +1,12 @@
 """Checks the array shapes and types that the package declares, at run time, in every test of this process."""
 
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 install_import_hook("defuse", "type_checks.checked")
+
+settings.register_profile("patient", deadline=None)  # a busy machine is no failure
+settings.load_profile("patient")
 
 
 def pytest_configure(config):

@@ -118,7 +118,7 @@ def test_progress_counts_to_the_end():
 
 
 @given(total=st.integers(1, 3000))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_learning_rate_rises_once_and_falls_to_almost_nothing(total):
     rates = [_schedule(step, total) for step in range(total)]
     peak = int(np.argmax(rates))
@@ -210,7 +210,7 @@ def test_cnn_reads_mnist():
 
 
 @given(n=st.integers(1, 40), share=st.floats(0, 1), seed=st.integers(0, 99))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 def test_blended_images_and_targets_are_blended_alike(n, share, seed):
     """An image whose every pixel is linear in its target stays so; only the first ``share`` of a batch may change."""
     targets = torch.nn.functional.one_hot(torch.arange(n) % 5, 5).float()

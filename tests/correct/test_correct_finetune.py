@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -178,7 +178,6 @@ def test_progress_ends_at_the_last_step(toy):
     assert calls == [("correct: lambda 0.3", 10, 12), ("correct: lambda 0.3", 12, 12)]
 
 
-@settings(deadline=None)
 @given(
     count=st.integers(1, 40),
     steps=st.integers(1, 12),

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
@@ -173,7 +173,6 @@ def test_select_prefers_repaired_regions_then_the_smaller_lambda_and_never_break
     assert select(tuple(empty)).weight == 1.0
 
 
-@settings(deadline=None)
 @given(trials=st.integers(1, 10_000), lost=st.integers(-50, 50))
 def test_cap_is_a_share_of_the_same_images(trials, lost):
     before, after = Rate(trials, trials), Rate(trials - lost, trials)

@@ -113,7 +113,6 @@ def test_only_kept_images_enter_unless_all_are_asked_for(toy):
     assert build_suite(Regions(regions.reported, none, fitted=2), toy.labels, None, toy.classifier, CLASSES).cases == ()
 
 
-@settings(deadline=None)
 @given(wrong=st.integers(0, 200), limit=st.integers(0, 200))
 def test_check_passes_exactly_up_to_the_threshold(wrong, limit):
     (result,) = check(one_case(limit / 200), Mean(wrong))
@@ -132,7 +131,7 @@ def case_fields(draw):
     return names, [(region, draw(index), draw(index), draw(images), draw(st.floats(0, 1))) for region in regions]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(case_fields())
 def test_suite_round_trip_and_same_bytes(fields):
     names, cases = fields

@@ -108,7 +108,7 @@ def test_sixteen_bits_are_scaled_not_clipped(kind):
 
 
 @given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=8)))
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 def test_sixteen_bit_copies_of_bytes_give_the_bytes(pixels):
     assert np.array_equal(decoded(Image.fromarray(pixels.astype(np.uint16) * 257))[..., 0], pixels)
 
@@ -202,14 +202,14 @@ def test_pillow_s_own_settings_and_warnings_are_left_as_they_were(monkeypatch):
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_bad_input_any_bytes(content):
     with pytest.raises(UnreadableError):
         decode(content, "x")
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_bad_input_damage_is_an_error_or_an_image(data):
     """Whatever is done to a file's bytes, nothing but one kind of error gets out."""
     kind = data.draw(st.sampled_from(["PNG", "JPEG", "BMP", "PPM", "WEBP", "TIFF", "GIF"]))

@@ -40,7 +40,6 @@ SHARE = st.floats(0.02, 0.9)
 
 
 @given(sizes=SIZES, validation=SHARE, test=SHARE, seed=st.integers(0, 5))
-@settings(deadline=None)
 def test_no_group_straddles_and_every_class_is_in_each_split(sizes, validation, test, seed):
     source = grouped(sizes)
     splits = split(source, SplitSettings(validation=validation, test=test), seed=seed)
@@ -48,7 +47,6 @@ def test_no_group_straddles_and_every_class_is_in_each_split(sizes, validation, 
 
 
 @given(sizes=SIZES, share=SHARE, seed=st.integers(0, 5))
-@settings(deadline=None)
 def test_shares_are_near_the_target(sizes, share, seed):
     """Off by at most half of the smallest group that stays, unless one must go or one must stay."""
     source = grouped(sizes)
@@ -68,7 +66,6 @@ def test_shares_are_near_the_target(sizes, share, seed):
     members=st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=8), min_size=6, max_size=24),
     seed=st.integers(0, 3),
 )
-@settings(deadline=None)
 def test_groups_of_several_classes_move_together(members, seed):
     """Patients: each group has images of any classes. A class may lack groups; then that is said."""
     labels = np.concatenate(members)
@@ -88,7 +85,7 @@ def test_groups_of_several_classes_move_together(members, seed):
 
 
 @given(sizes=SIZES, seed=st.integers(0, 5))
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 def test_the_seed_decides_and_names_of_groups_do_not(sizes, seed):
     source = grouped(sizes)
     renamed = Source(train=source.train, groups=3 * source.groups + 5)

@@ -23,7 +23,7 @@ from defuse.data import (
 )
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     images=hnp.arrays(
         np.uint8,

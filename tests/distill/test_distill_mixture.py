@@ -66,7 +66,7 @@ def test_planted_clusters_are_recovered(covariance):
         np.testing.assert_allclose(fitted.means[component], members.mean(axis=0), atol=0.01)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     count=st.integers(1, 30),
     latent=st.integers(1, 12),

@@ -66,7 +66,7 @@ def assert_same(one, other):
         assert one == other
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(any_regions())
 def test_round_trip_and_equal_bytes(regions):
     with tempfile.TemporaryDirectory() as root:

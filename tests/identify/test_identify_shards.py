@@ -33,7 +33,7 @@ def same(first, second):
         assert np.array_equal(first.scores[name], second.scores[name])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(rows=st.integers(0, 40), latent=st.integers(1, 6), seed=st.integers(0, 9))
 def test_round_trip_and_equal_bytes(tmp_path, rows, latent, seed):
     written = shard(rows, latent, seed)

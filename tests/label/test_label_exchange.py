@@ -86,7 +86,7 @@ verdicts = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(given_verdicts=st.lists(verdicts, max_size=6), odd_name=st.sampled_from(["30 km/h", 'a "b", c', "x;y", " pad "]))
 def test_verdicts_round_trip(tmp_path, given_verdicts, odd_name):
     names = (odd_name, *NAMES[1:])

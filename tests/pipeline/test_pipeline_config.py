@@ -171,3 +171,11 @@ def test_read_config_names_the_file(tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_config(Path(tmp_path))
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "examples").glob("*.yaml")), ids=lambda p: p.name)
+def test_every_example_is_a_configuration(path):
+    config = build_config(read_config(path), where=path.name)
+    assert config.preset == "default"
+    for preset in PRESETS:
+        assert build_config(read_config(path), [f"preset={preset}"]).preset == preset

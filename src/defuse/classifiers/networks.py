@@ -117,6 +117,16 @@ def _resnet_mini(channels: int, classes: int, size: int) -> nn.Module:
     )
 
 
+def _resnet(channels: int, classes: int, size: int) -> nn.Module:
+    return nn.Sequential(
+        _conv(channels, 16, stride=_stem_stride(size) // 2),
+        _Residual(16, 32, stride=2),
+        _Residual(32, 64, stride=2),
+        _Residual(64, 128, stride=2),
+        *_head(128, 2, classes),
+    )
+
+
 class _Mix(nn.Module):
     """Mixes places, then channels (Tolstikhin et al., "MLP-Mixer", NeurIPS 2021, figure 1)."""
 
@@ -155,6 +165,7 @@ _BUILDERS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "cnn-wide": _cnn_wide,
     "cnn-strided": _cnn_strided,
     "resnet-mini": _resnet_mini,
+    "resnet": _resnet,
     "mixer": _Mixer,
 }
 
