@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from defuse.classifiers import ClassifierSettings
 from defuse.correct import Correct
 from defuse.data import ReadSettings, SplitSettings
-from defuse.distill import Distill
+from defuse.distill import Cost, Distill
 from defuse.errors import ConfigError
 from defuse.generators import VAE
 from defuse.identify import Identify
@@ -90,6 +90,7 @@ class Config(Section):
     judges: Judges = Judges()
     identify: Identify = Identify()
     distill: Distill = Distill()
+    cost: Cost = Cost()
     label: LabelConfig = LabelConfig()
     correct: Correct = Correct()
 

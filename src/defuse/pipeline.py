@@ -22,7 +22,7 @@ from defuse.classifiers import (
 from defuse.config import Config
 from defuse.correct import Corrected, build_suite, load_corrected, save_corrected, save_suite
 from defuse.data import open_source, split
-from defuse.distill import load_regions, nearest_images, save_regions
+from defuse.distill import CostMatrix, load_regions, nearest_images, save_regions
 from defuse.errors import RunError
 from defuse.generators import (
     Generator,
@@ -74,8 +74,10 @@ class Run:
     def __enter__(self) -> Self:
         self._held.enter_context(self.folder.locked())
         try:
+            costs = self.costs
+            self.config.identify.focus_on(self.splits.reference)
             classifier = classifier_fingerprint(self._fit_classifier())
-            claim(self.folder, self.config, data_fingerprint(self.splits), classifier)
+            claim(self.folder, self.config, data_fingerprint(self.splits), classifier, costs)
         except BaseException:
             self._held.close()
             raise
@@ -191,6 +193,11 @@ class Run:
             )
 
     @cached_property
+    def costs(self) -> CostMatrix:
+        """What each wrong answer costs."""
+        return self.config.cost.resolve(self.splits.class_names)
+
+    @cached_property
     def regions(self) -> Regions:
         """The misclassification regions, with evidence and samples."""
         if self.folder.regions_done.exists():
@@ -203,6 +210,7 @@ class Run:
                 self.classifier,
                 Screen(self.config.identify.label_gates, self.gate_judge),
                 seed=self.config.seed,
+                costs=self.costs,
                 progress=self.progress,
             )
             save_regions(self.folder.regions, regions)

@@ -72,6 +72,8 @@ def plan(config: Config, out: Path, *, progress: Progress = silent) -> Plan:
         DefuseError: whatever the run itself would refuse at once.
     """
     splits = read_splits(config)
+    config.cost.resolve(splits.class_names)
+    config.identify.focus_on(splits.reference)
     with tempfile.TemporaryDirectory() as scratch:
         probe = _probe(config, splits, Path(scratch), progress)
         disk = sum(path.stat().st_size for path in Path(scratch).rglob("*") if path.is_file())
@@ -98,7 +100,8 @@ def plan(config: Config, out: Path, *, progress: Progress = silent) -> Plan:
         ),
         StagePlan(
             stage="identify",
-            work=f"{config.identify.budget} candidates in {config.identify.shards} shards",
+            work=f"{config.identify.budget} candidates in {config.identify.shards} shards"
+            + (f", all for {config.identify.focus}" if config.identify.focus else ""),
             seconds=probe.identify * (config.identify.budget + reference),
         ),
         StagePlan(
@@ -163,7 +166,7 @@ def _search(
     progress: Progress,
 ) -> None:
     gates = tuple(gate for gate in config.identify.gates if not isinstance(gate, Reconstructs))
-    settings = replace(config.identify, budget=PROBE_BUDGET, shard_size=PROBE_BUDGET // 2, gates=gates)
+    settings = replace(config.identify, budget=PROBE_BUDGET, shard_size=PROBE_BUDGET // 2, gates=gates, focus=None)
     settings.run(
         small.reference,
         generator,

@@ -77,6 +77,7 @@ def report_context(run: Run) -> ReportContext:
         repair=run.corrected.repair if run.corrected else None,
         outcome=run.outcome,
         suite=run.folder.suite if suite.cases else None,
+        costs=run.costs if run.config.cost.given else None,
         seconds=run.seconds,
         versions=versions(),
         settings=run.config.plain(),

@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
+from defuse.distill import mean_cost
 from defuse.pipeline import Run
 from defuse.records import Rate, Region, RegionLabel, Scores
 from defuse.versions import versions
@@ -73,8 +74,9 @@ class RegionSummary(Part):
     """One reported region, in rank order.
 
     ``label`` is the class proposed, ``decision`` the class that annotators gave it (null when thrown out, for
-    ``reason``); ``machine`` says that judges, not people, decided. ``failure_before``, ``failure_after`` and
-    ``failure_control`` are on final samples; null where there was no repair.
+    ``reason``); ``machine`` says that judges, not people, decided. ``expected_cost`` is the mean cost of an answer on
+    the kept samples, null when none was kept; where no costs were given, it is the failure rate. ``failure_before``,
+    ``failure_after`` and ``failure_control`` are on final samples; null where there was no repair.
     """
 
     name: str
@@ -86,6 +88,7 @@ class RegionSummary(Part):
     failure_rate: Share
     p_value: float
     q_value: float
+    expected_cost: float | None
     decision: str | None
     reason: str
     machine: bool
@@ -207,13 +210,19 @@ def _regions(run: Run) -> tuple[RegionSummary, ...]:
         ).items()
     }
     return tuple(
-        _region(region, label, run.splits.class_names, {when: of.get(region.name) for when, of in scores.items()})
+        _region(
+            region,
+            label,
+            run.splits.class_names,
+            mean_cost(region.evidence, region.label, run.costs),
+            {when: of.get(region.name) for when, of in scores.items()},
+        )
         for region, label in zip(run.regions.reported, run.labels, strict=True)
     )
 
 
 def _region(
-    region: Region, label: RegionLabel, names: tuple[str, ...], failure: dict[str, Share | None]
+    region: Region, label: RegionLabel, names: tuple[str, ...], cost: float | None, failure: dict[str, Share | None]
 ) -> RegionSummary:
     return RegionSummary(
         name=region.name,
@@ -225,6 +234,7 @@ def _region(
         failure_rate=Share.of(region.evidence.failure),
         p_value=region.evidence.p_value,
         q_value=region.evidence.q_value,
+        expected_cost=cost,
         decision=None if label.label is None else names[label.label],
         reason=label.reason,
         machine=label.machine,

@@ -10,6 +10,7 @@ import torch
 
 from defuse.classifiers import Classifier, TorchClassifier
 from defuse.config import Config, build_config
+from defuse.distill import CostMatrix
 from defuse.errors import RunError
 from defuse.records import Splits
 from defuse.rundir import RunDir, read_json, write_json
@@ -43,16 +44,27 @@ def classifier_fingerprint(classifier: Classifier | None) -> str:
     return "built-in" if classifier is None else type(classifier).__name__
 
 
-def claim(folder: RunDir, config: Config, data: str, classifier: str) -> None:
+def cost_fingerprint(config: Config, costs: CostMatrix) -> dict[str, str]:
+    """Return a hash of the costs, since the configuration only names their file; nothing where none were given."""
+    return {"costs": hashlib.sha256(costs.tobytes()).hexdigest()[:16]} if config.cost.given else {}
+
+
+def claim(folder: RunDir, config: Config, data: str, classifier: str, costs: CostMatrix) -> None:
     """Write the manifest of a new folder, or check that the folder belongs to this very run.
 
     A resumed run takes the thread count of the manifest, since results may differ in the last bit between counts.
 
     Raises:
-        RunError: the folder belongs to another configuration, other data or another classifier; the first differing
-            key is named.
+        RunError: the folder belongs to another configuration, other data, another classifier or other costs; the
+            first differing key is named.
     """
-    identity = {"schema": SCHEMA, "config": config.plain(), "data": data, "classifier": classifier}
+    identity = {
+        "schema": SCHEMA,
+        "config": config.plain(),
+        "data": data,
+        "classifier": classifier,
+        **cost_fingerprint(config, costs),
+    }
     if not folder.manifest.exists():
         begun = {".lock", f".{folder.manifest.name}.tmp"}  # all that a run killed at its very start leaves
         if folder.root.exists() and any(path.name not in begun for path in folder.root.iterdir()):

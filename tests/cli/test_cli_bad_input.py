@@ -125,6 +125,44 @@ def test_bad_input_preset_and_seed(refuse):
 
 
 @pytest.mark.parametrize(
+    ("focus", "expected"),
+    [
+        ("cross", "expected LABEL:ANSWER, two classes with a colon between, got 'cross'"),
+        ("cross:uprght", "unknown class 'uprght'; did you mean 'upright'?"),
+        ("2:5", "unknown class '5'; use one of the 3 class names, or 0 to 2 (in '2:5')"),
+        ("cross:2", "expected two different classes, got 'cross:2'"),
+        ("", "expected LABEL:ANSWER"),
+    ],
+)
+def test_bad_input_focus(refuse, focus, expected):
+    assert refuse("--focus", focus).startswith(f"defuse: identify.focus: {expected}")
+    assert refuse("--focus", focus, "--dry-run").startswith(f"defuse: identify.focus: {expected}")
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (None, "not found"),
+        ("0,1\n1,0\n", "expected 3 x 3 costs"),
+        ("0,1,1\n1,0,-2\n1,1,0\n", "got -2 for 'upright' read as 'cross'"),
+        ("0,1,1\n1,0,nan\n1,1,0\n", "got nan for 'upright' read as 'cross'"),
+        ("1,1,1\n1,0,1\n1,1,0\n", "expected 0 for every right answer (the diagonal), got 1 for '<b>flat</b>'"),
+        ("0,1,1\n1,0,lots\n1,1,0\n", "line 2, column 3: expected a number, got 'lots'"),
+        (",<b>flat</b>,upright,crss\n", "line 1: unknown class 'crss'; did you mean 'cross'?"),
+    ],
+)
+def test_bad_input_costs(refuse, tmp_path, table, expected):
+    path = tmp_path / "costs.csv"
+    if table is not None:
+        path.write_text(table, encoding="utf-8")
+    for more in ([], ["--dry-run"]):
+        line = refuse("--set", f"cost.matrix={path}", *more)
+        assert line.startswith(f"defuse: {path}: ")
+        assert expected in line
+    assert "cost.pairs: unknown class 'crss'" in refuse("--set", "cost.pairs={crss:upright: 2}")
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({"train_images": None}, "train_images is missing"),

@@ -3,13 +3,15 @@ import json
 import subprocess
 import sys
 
+import pyarrow.parquet as pq
 import pytest
 
 from defuse.cli.show import SHOWN_REGIONS, closing_lines
 from defuse.config import build_config, read_config
 from defuse.records import Rate
-from defuse.rundir import RunDir
+from defuse.rundir import RunDir, read_json
 from defuse.summary import Share, Summary
+from tiny_run import NAMES
 
 HEAVY = ("torch", "numpy", "scipy", "sklearn", "matplotlib", "pyarrow", "pydantic", "fastapi", "jinja2")
 
@@ -100,6 +102,31 @@ def test_quiet_says_nothing(defuse, finished, tmp_path):
 def test_stages_print_their_figures(defuse, finished, tmp_path):
     out = finished.copy(tmp_path / "out")
     assert f"kept: {finished.results.summary.search.kept}\n" in good(defuse("identify", "--out", out))
+
+
+def test_focus_searches_one_confusion_alone(defuse, tiny, finished, tmp_path):
+    region = finished.results.summary.regions[0]
+    out, names = tmp_path / "out", list(NAMES)
+    focus = f"{names.index(region.label)}:{names.index(region.predicted)}"
+    told = json.loads(good(defuse("identify", tiny.config, "--out", out, "--focus", focus, "--json")))
+    tables = [pq.read_table(path) for path in sorted((out / "identify").glob("*.parquet"))]
+    assert told["kept"] == sum(table.num_rows for table in tables) > 0
+    for table in tables:
+        assert set(table["label"].to_pylist()) <= {names.index(region.label)}
+        assert set(table["predicted"].to_pylist()) <= {names.index(region.predicted)}
+    summary = json.loads(good(defuse("run", tiny.config, "--out", out, "--focus", focus, "--json")))
+    assert [gate["gate"] for gate in summary["search"]["gates"]] == [
+        "reconstructs",
+        "misclassified",
+        "read_as",
+        "keeps_label",
+    ]
+    assert summary["search"]["kept"] == told["kept"]
+    assert {(each["label"], each["predicted"]) for each in summary["regions"]} <= {(region.label, region.predicted)}
+    assert read_json(out / "manifest.json")["config"]["identify"]["focus"] == focus
+    good(defuse("report", "--out", out, "--quiet"))
+    line = defuse("run", tiny.config, "--out", out).complaint
+    assert f"holds a run with config.identify.focus = '{focus}', not None" in line
 
 
 def test_check_passes_the_repaired_model_and_fails_the_given_one(defuse, finished):

@@ -9,13 +9,24 @@ from pydantic import TypeAdapter, ValidationError
 from scipy.special import softmax
 
 from defuse.identify.driver import AnyGate
-from defuse.judges import Candidates, Judge, KeepsLabel, LabelGate, Misclassified, Plausible, Screen, Unanimous
+from defuse.judges import (
+    Candidates,
+    Judge,
+    KeepsLabel,
+    LabelGate,
+    Misclassified,
+    Plausible,
+    ReadAs,
+    Screen,
+    Unanimous,
+)
 
 CLASSES = 4
 N = 200
 
 GATES = {
     "misclassified": Misclassified(),
+    "read as": ReadAs(2),
     "keeps label": KeepsLabel(),
     "keeps label, lenient": KeepsLabel(threshold=0.3),
     "plausible": Plausible(level=0.3),
@@ -79,6 +90,8 @@ def test_no_candidates_are_fine(gate, candidates):
 
 
 def test_names_are_the_keys_of_the_configuration(gate):
+    if isinstance(gate, ReadAs):
+        pytest.skip("identify.focus asks for this gate, the list of gates cannot")
     assert gate.name == gate.kind
     settings = {field.name: getattr(gate, field.name) for field in fields(gate)}
     assert TypeAdapter(AnyGate).validate_python(settings) == gate
@@ -100,12 +113,21 @@ def test_misclassified_has_its_closed_form(candidates):
     np.testing.assert_allclose(passed.score.numpy(), softmax(logits, axis=1).max(1), rtol=1e-5)
 
 
-def test_misclassified_never_asks_the_judge(candidates):
+@pytest.mark.parametrize("answer", range(CLASSES))
+def test_read_as_has_its_closed_form(candidates, answer):
+    passed = ReadAs(answer).check(candidates, Painted())
+    logits = candidates.logits.numpy().astype(float)
+    assert np.array_equal(passed.mask.numpy(), logits.argmax(1) == answer)
+    np.testing.assert_allclose(passed.score.numpy(), softmax(logits, axis=1)[:, answer], rtol=1e-5)
+
+
+@pytest.mark.parametrize("gate", [Misclassified(), ReadAs(0)])
+def test_a_gate_on_answers_never_asks_the_judge(candidates, gate):
     class Asked(Judge):
         def _probabilities(self, pixels):
             pytest.fail(f"the judge was shown {len(pixels)} images")
 
-    Misclassified().check(candidates, Asked())
+    gate.check(candidates, Asked())
 
 
 def test_keeps_label_scores_the_label_s_own_probability(candidates):

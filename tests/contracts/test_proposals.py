@@ -167,6 +167,46 @@ def test_style_transfer_reaches_classes_that_have_no_seed(seeds):
     assert (draw.label != without.labels[draw.seed]).all()
 
 
+def test_a_draw_for_one_class_starts_where_it_may_and_nowhere_else(case, seeds):
+    """Chi-square over the seeds that may start it, each as likely as without a class to draw for."""
+    proposal, picks, _ = case
+    for label in range(3):
+        draw = proposal.draw(seeds, N, np.random.default_rng(8), label)
+        starts = proposal.starts(seeds.labels, label)
+        other = isinstance(proposal, StyleTransfer)
+        assert np.array_equal(starts, (seeds.labels == label) != other)
+        assert draw.label.dtype == np.int64
+        assert (draw.label == label).all()
+        assert starts[draw.seed].all()
+        weight = np.ones(len(seeds)) if picks == UNIFORM else 1 / np.array(SIZES)[seeds.labels]
+        expected = N * weight[starts] / weight[starts].sum()
+        assert stats.chisquare(np.bincount(draw.seed, minlength=len(seeds))[starts], expected).pvalue > 1e-3
+    assert proposal.starts(seeds.labels).all()
+
+
+def test_without_a_class_the_rng_is_asked_for_the_very_same_numbers(case, seeds):
+    """So that shards of earlier versions stay what they are."""
+    proposal, picks, draw = case
+    rng = np.random.default_rng(1)
+    if picks == UNIFORM:
+        seed = rng.integers(len(seeds), size=N)
+    else:
+        groups = [np.flatnonzero(seeds.labels == label) for label in range(3)]
+        chosen = rng.integers(3, size=N)
+        places = rng.integers(np.array(SIZES)[chosen])
+        seed = np.array([groups[group][place] for group, place in zip(chosen, places, strict=True)])
+    step = rng.integers(1, 3, size=N) if isinstance(proposal, StyleTransfer) else 0
+    assert np.array_equal(draw.seed, seed)
+    assert np.array_equal(draw.label, (seeds.labels[seed] + step) % 3)
+    if picks == UNIFORM:
+        noise = rng.beta(proposal.a, proposal.b, (N, LATENT)) - proposal.a / (proposal.a + proposal.b)
+        z = seeds.mean[seed] + (proposal.scale * noise).astype(np.float32)
+    else:
+        noise = rng.standard_normal((N, LATENT), dtype=np.float32)
+        z = seeds.mean[seed] + np.float32(proposal.scale) * seeds.std[seed] * noise
+    assert np.array_equal(draw.z, z)
+
+
 @pytest.mark.parametrize("kind", [BetaNoise, PosteriorNoise, StyleTransfer])
 @pytest.mark.parametrize(
     "change", [{"scale": 0}, {"scale": -1.0}, {"scale": float("nan")}, {"scale": float("inf")}, {"width": 1}]

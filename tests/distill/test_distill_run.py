@@ -5,7 +5,7 @@ import pytest
 from distill_toys import ToyClassifier, ToyJudge, failures, screen_of, toys, true_rates
 from pydantic import ValidationError
 
-from defuse.distill import DirichletMixture, Distill, gather_evidence
+from defuse.distill import DirichletMixture, Distill, default_costs, gather_evidence, mean_cost
 from defuse.distill.candidates import FEW_IN_GROUP, LOW_SUPPORT, LOW_WEIGHT
 from defuse.distill.distill import LOW_KEEP_RATE, NOT_PROVEN, OVER_LIMIT
 from defuse.records import Purpose
@@ -19,9 +19,9 @@ READ_WELL = (2, 3, (-2.0, 2.5, 0.0), 0.4, 90)
 """Kept, but read rightly: the failures were a fluke."""
 
 
-def run(distill, found, *, seed=0, conditional=True, **changes):
+def run(distill, found, *, seed=0, conditional=True, costs=None, **changes):
     world = replace(toys(conditional=conditional), **changes)
-    return distill.run(found, world.generator, world.classifier, world.screen, seed=seed)
+    return distill.run(found, world.generator, world.classifier, world.screen, seed=seed, costs=costs)
 
 
 def same_region(one, other):
@@ -74,6 +74,58 @@ def test_rank_is_support_times_failure_rate():
     scores = [region.support * region.evidence.failure.value for region in reported]
     assert scores == sorted(scores, reverse=True)
     assert [region.label for region in reported] == [1, 0, 2]
+
+
+def priced(cost):
+    """Return costs of 1, but ``cost`` where 2 is read as 3."""
+    costs = default_costs(4)
+    costs[2, 3] = cost
+    return costs
+
+
+@pytest.mark.parametrize(("cost", "order"), [(0.0, [0, 2]), (1.0, [0, 2]), (1.2, [0, 2]), (1.5, [2, 0]), (10, [2, 0])])
+def test_costs_decide_the_rank_and_nothing_else(cost, order):
+    """All of 80 and all of 60 failures count: the lesser region goes first from a cost of 80 / 60 on."""
+    found = failures(BUG, (2, 3, (2.5, 2.5, 0.0), 0.4, 60))
+    plain, regions = run(Distill(mixture=ONE), found), run(Distill(mixture=ONE), found, costs=priced(cost))
+    assert [(region.label, region.support) for region in plain.reported] == [(0, 80), (2, 60)]
+    assert [(region.name, region.label) for region in regions.reported] == [("r001", order[0]), ("r002", order[1])]
+    for region in regions.reported:
+        (same,) = (other for other in plain.reported if other.label == region.label)
+        assert same_region(region, same)
+        assert region.evidence == same.evidence  # the q value too
+        rate = region.evidence.failure.value
+        assert rate > 0.99
+        assert mean_cost(region.evidence, region.label, priced(cost)) == pytest.approx(
+            rate * (cost if region.label else 1)
+        )
+
+
+def test_the_limit_keeps_the_costliest():
+    found = failures(BUG, (2, 3, (2.5, 2.5, 0.0), 0.4, 60))
+    for cost, label in ((1, 0), (10, 2)):
+        regions = run(Distill(mixture=ONE, max_regions=1), found, costs=priced(cost))
+        assert [region.label for region in regions.reported] == [label]
+        assert regions.dropped == {OVER_LIMIT: 1}
+
+
+def test_every_answer_costs_what_the_table_says():
+    """Wrong answers are 1 and 2 by turns: their costs are averaged, and right answers cost nothing."""
+
+    class Turns(ToyClassifier):
+        def predict(self, images, batch=1024):
+            answers = super().predict(images, batch)
+            wrong = np.flatnonzero(answers == 1)
+            answers[wrong[::2]] = 2
+            return answers
+
+    costs = default_costs(4)
+    costs[0, 1:3] = 3, 9
+    (region,) = run(Distill(mixture=ONE, sharpen_rounds=0), failures(BUG), costs=costs, classifier=Turns()).reported
+    answers = dict(region.evidence.answers)
+    assert abs(answers[1] - answers[2]) <= 1 < answers[1]
+    total = 3 * answers[1] + 9 * answers[2]
+    assert mean_cost(region.evidence, 0, costs) == pytest.approx(total / region.evidence.failure.trials)
 
 
 def test_samples_show_their_label_and_differ_between_purposes():

@@ -13,16 +13,33 @@ def seeds():
     return Seeds(100 + np.arange(9), labels, mean, np.ones_like(mean), classes=3)
 
 
+EVERYWHERE = np.ones(9, dtype=bool)
+
+
 def test_uniform_draws_take_every_image_equally_often(seeds):
-    drawn = seeds.draw_uniformly(9_000, np.random.default_rng(0))
+    drawn = seeds.draw_uniformly(9_000, np.random.default_rng(0), EVERYWHERE)
     assert chisquare(np.bincount(drawn, minlength=9)).pvalue > 1e-3
+    assert np.array_equal(drawn, np.random.default_rng(0).integers(9, size=9_000))
+    some = np.arange(9) % 2 == 1
+    few = seeds.draw_uniformly(9_000, np.random.default_rng(0), some)
+    assert chisquare(np.bincount(few, minlength=9)[some]).pvalue > 1e-3
+    assert some[few].all()
 
 
 def test_balanced_draws_take_every_present_class_and_its_images_equally_often(seeds):
-    drawn = seeds.draw_balanced(9_000, np.random.default_rng(0))
+    drawn = seeds.draw_balanced(9_000, np.random.default_rng(0), EVERYWHERE)
     per_image = np.bincount(drawn, minlength=9)
     expected = np.where(seeds.labels == 0, 9_000 / 2 / 3, 9_000 / 2 / 6)
     assert chisquare(per_image, expected).pvalue > 1e-3
+
+
+def test_balanced_draws_among_some_images_leave_out_the_others(seeds):
+    some = np.isin(np.arange(9), (2, 3, 5, 8))  # one of class 0, three of class 2
+    drawn = seeds.draw_balanced(9_000, np.random.default_rng(0), some)
+    per_image = np.bincount(drawn, minlength=9)
+    assert chisquare(per_image[some], [4_500, 1_500, 1_500, 1_500]).pvalue > 1e-3
+    assert some[drawn].all()
+    assert set(seeds.draw_balanced(900, np.random.default_rng(0), seeds.labels == 0)) == {1, 2, 6}
 
 
 def test_take_keeps_rows_labels_and_codes_together(seeds):

@@ -10,6 +10,7 @@ from defuse.errors import ConfigError
 from defuse.identify import BetaNoise, Identify, PosteriorNoise
 
 DATA = {"data": {"source": "a.npz"}}
+IN_QUOTES = "LABEL:ANSWER in quotes (without, YAML reads 2:5 as the number 125)"
 
 
 def problem(values, *settings):
@@ -122,6 +123,34 @@ def test_a_long_wrong_value_is_cut():
 @pytest.mark.parametrize("setting", ["", "a", "=1", "seed"])
 def test_a_setting_without_key_or_value_is_refused(setting):
     assert problem({}, setting).startswith(f"--set {setting}: expected key=value")
+
+
+def test_a_pair_is_text_and_never_the_number_that_yaml_makes_of_it(tmp_path):
+    path = tmp_path / "my.yaml"
+    path.write_text('data: {source: a}\nidentify: {focus: "2:5"}\ncost: {pairs: {"2:5": 7, a b:c: 2}}\n', "utf-8")
+    config = build_config(read_config(path))
+    assert config.identify.focus == "2:5"
+    assert config.cost.pairs == {"2:5": 7.0, "a b:c": 2.0}
+    assert build_config(DATA, ['identify.focus="2:5"', "cost.pairs.2:5=3"]).cost.pairs == {"2:5": 3.0}
+    assert build_config(DATA, ["cost.matrix=a/b.csv"]).cost.matrix == Path("a/b.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("identify: {focus: 2:5}", f"identify.focus: expected {IN_QUOTES}, got 125"),
+        ("identify: {focus: [2, 5]}", "identify.focus: Input should be a valid string, got [2, 5]"),
+        ("cost: {pairs: {2:5: 3}}", f"cost.pairs: expected each {IN_QUOTES}, got {{125: 3}}"),
+        ("cost: {pairs: {a:b: much}}", "cost.pairs.a:b: Input should be a valid number"),
+        ("cost: {pairs: {a:b: -1}}", "cost.pairs.a:b: Input should be greater than or equal to 0, got -1"),
+        ("cost: {pairs: {a:b: .nan}}", "cost.pairs.a:b: Input should be "),
+        ("cost: {pairs: {a:b: .inf}}", "cost.pairs.a:b: Input should be "),
+        ("cost: {matrix: 3}", "cost.matrix: "),
+        ("cost: {matrx: a.csv}", "unknown key cost.matrx; did you mean cost.matrix?"),
+    ],
+)  # fmt: skip
+def test_bad_input_costs_and_focus(text, expected):
+    assert problem(yaml.safe_load(text)).startswith(f"my.yaml: {expected}")
 
 
 def test_a_setting_is_yaml():

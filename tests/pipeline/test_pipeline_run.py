@@ -138,6 +138,7 @@ def test_summary_agrees_with_the_regions(finished):
         assert (told.keep_rate.successes, told.keep_rate.trials) == (kept.sum(), len(shown))
         assert told.failure_rate.successes == (shown.predicted[kept] != region.label).sum()
         assert told.failure_rate.trials == kept.sum()
+        assert told.expected_cost == told.failure_rate.value
 
 
 def test_summary_agrees_with_the_models(finished, given, splits):
@@ -232,6 +233,29 @@ def test_another_verdict_makes_the_repair_anew_and_nothing_else(finished, tiny, 
     assert nothing.repair_outcome == "nothing to repair: no region was given a class"
     assert nothing.suite_cases == 0
     assert not folder.repaired.exists()
+
+
+def test_costs_rank_regions_and_belong_to_the_run(tiny, tmp_path):
+    out, table = tmp_path / "out", tmp_path / "costs.csv"
+    costs = np.array([[0, 2, 30], [4, 0, 50], [6, 70, 0]])
+    np.savetxt(table, costs, delimiter=",")
+    settings = [f"cost.matrix={table}", "cost.pairs={upright:cross: 0.5}"]
+    costs = np.where(costs == 50, 0.5, costs)
+    with Run(tiny.build(*settings), out) as run:
+        assert np.array_equal(run.costs, costs)
+        regions, results = run.regions.reported, write_results(run)
+    page = results.report.read_text(encoding="utf-8")
+    assert len(regions) > 1
+    for region, told in zip(regions, results.summary.regions, strict=True):
+        total = sum(count * costs[region.label, answer] for answer, count in region.evidence.answers)
+        assert told.expected_cost == pytest.approx(total / region.evidence.failure.trials)
+        assert told.expected_cost > told.failure_rate.value
+        assert f'<td class="number">{told.expected_cost:.3g}</td>' in page
+    ranked = [told.support * told.expected_cost for told in results.summary.regions]
+    assert ranked == sorted(ranked, reverse=True)
+    np.savetxt(table, costs + np.triu(costs), delimiter=",")
+    with pytest.raises(RunError, match="holds a run with costs = "), Run(tiny.build(*settings), out):
+        pass
 
 
 def test_labels_lost_are_decided_again(finished, tiny, tmp_path):
@@ -334,6 +358,9 @@ def test_debug_refuses_early(splits, tmp_path):
         defuse.debug(Brightness(), splits, tmp_path / "out", settings={"identify": {"budgte": 1}})
     with pytest.raises(ConfigError, match="preset: Input should be 'default' or 'paper'"):
         defuse.debug(Brightness(), splits, tmp_path / "out", preset="papre")
+    for wrong in ({"cost": {"pairs": {"0:7": 2}}}, {"identify": {"focus": "0:7"}}):
+        with pytest.raises(ConfigError, match="unknown class '7'; use one of the 3 class names, or 0 to 2"):
+            defuse.debug(Brightness(), splits, tmp_path / "out", settings=wrong)
     assert files(tmp_path) == {"out/.lock"}
 
 
@@ -375,6 +402,17 @@ def test_fingerprints_tell_data_and_weights_apart(splits, given):
 
 def test_a_folder_knows_its_configuration(finished, tiny):
     assert stored_config(RunDir(finished.folder)) == tiny.build()
+
+
+def test_a_folder_from_before_costs_and_focus_goes_on(finished, tiny, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["config"].pop("cost") == {"matrix": None, "pairs": {}}
+    assert manifest["config"]["identify"].pop("focus") is None
+    assert "costs" not in manifest
+    (out / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+    with Run(tiny.build(), out) as run:
+        assert summarise(run).search == finished.results.summary.search
 
 
 def test_the_folder_is_free_after_the_block_and_after_an_error(finished, tiny, tmp_path):

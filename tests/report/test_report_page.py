@@ -116,6 +116,17 @@ def test_figures_are_the_records(page, context):
     assert "3 \N{MULTIPLICATION SIGN} 10⁻²¹, 1 \N{MULTIPLICATION SIGN} 10⁻²⁰" in words
 
 
+def test_costs_are_shown_where_they_were_given(page, context):
+    costs = np.array([[0, 8, 2], [1, 0, 1], [0.5, 0, 0]])
+    costly = Reader(render(replace(context, costs=costs))).words
+    assert "Support Cost Repaired" in costly
+    for region in context.regions.reported:
+        total = sum(count * costs[region.label, answer] for answer, count in region.evidence.answers)
+        assert f" {region.support} {total / region.evidence.failure.trials:.3g} " in costly
+    assert "Support Repaired" in Reader(page).words
+    assert "The cost is" not in page
+
+
 def test_the_headline_counts_bugs_not_candidates(page):
     read = Reader(page)
     assert "Defuse found 2 bugs in shapes, cnn." in read.words

@@ -42,6 +42,10 @@ ConfigFile = Annotated[
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run [default: runs/NAME-PRESET]")]
 Preset = Annotated[str | None, typer.Option(help="default, or paper (the published method)")]
 Seed = Annotated[int | None, typer.Option(help="Seed of every random step.")]
+Focus = Annotated[
+    str | None,
+    typer.Option(metavar="LABEL:ANSWER", help="Search one confusion alone: images of class LABEL, read as ANSWER."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a dotted key, such as identify.budget=50000. Repeatable."),
@@ -69,7 +73,12 @@ def _root(
 
 
 def _settle(
-    config: Path | None, out: Path | None, preset: str | None, seed: int | None, changes: list[str] | None
+    config: Path | None,
+    out: Path | None,
+    preset: str | None,
+    seed: int | None,
+    changes: list[str] | None,
+    focus: str | None = None,
 ) -> tuple["Config", Path]:
     """Return the configuration and the folder that a command's arguments mean."""
     from defuse.config import build_config, read_config
@@ -82,6 +91,8 @@ def _settle(
         extra.insert(0, f"preset={preset}")
     if seed is not None:
         extra.append(f"seed={seed}")
+    if focus is not None:
+        extra.append(f"identify.focus={json.dumps(focus, ensure_ascii=False)}")  # in quotes: YAML takes 2:5 for 125
     if config is not None:
         built = build_config(read_config(config), extra, where=str(config))
         return built, out or Path("runs") / f"{config.stem}-{built.preset}"
@@ -115,6 +126,7 @@ def run(
     preset: Preset = None,
     seed: Seed = None,
     changes: Settings = None,
+    focus: Focus = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show plan, time and disk, from a short probe.")] = False,
     quiet: Quiet = False,
@@ -126,7 +138,7 @@ def run(
     """
     from defuse.cli.show import closing_lines, plan_lines
 
-    settled, folder = _settle(config, out, preset, seed, changes)
+    settled, folder = _settle(config, out, preset, seed, changes, focus)
     if dry_run:
         from defuse.cli.bars import Bars
         from defuse.plan import plan
@@ -151,13 +163,14 @@ def _stage(name: str, purpose: str, example: str, attribute: str) -> None:
         preset: Preset = None,
         seed: Seed = None,
         changes: Settings = None,
+        focus: Focus = None,
         *,
         quiet: Quiet = False,
         as_json: AsJson = False,
     ) -> None:
         from defuse.cli.show import stage_lines, stage_values
 
-        settled, folder = _settle(config, out, preset, seed, changes)
+        settled, folder = _settle(config, out, preset, seed, changes, focus)
         with _run(settled, folder, quiet=quiet) as opened:
             getattr(opened, attribute)
             values = stage_values(name, opened)
@@ -184,12 +197,13 @@ def report(
     preset: Preset = None,
     seed: Seed = None,
     changes: Settings = None,
+    focus: Focus = None,
     *,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Write report.html and summary.json anew (what is not done yet is done first)."""
-    run(config, out, preset, seed, changes, dry_run=False, quiet=quiet, as_json=as_json)
+    run(config, out, preset, seed, changes, focus, dry_run=False, quiet=quiet, as_json=as_json)
 
 
 @app.command(epilog="Example: defuse train my.yaml --to weights.safetensors")

@@ -1,5 +1,6 @@
 """Distill: from single failures to regions of the latent space, with evidence on fresh samples."""
 
+from defuse.distill.cost import Cost, CostMatrix, default_costs, mean_cost
 from defuse.distill.distill import Distill
 from defuse.distill.mixture import DirichletMixture, FittedMixture
 from defuse.distill.nearest import nearest_images
@@ -8,15 +9,19 @@ from defuse.distill.statistics import adjust, failure_p_value, gather_evidence
 from defuse.distill.storage import load_regions, save_regions
 
 __all__ = [
+    "Cost",
+    "CostMatrix",
     "DirichletMixture",
     "Distill",
     "Draw",
     "FittedMixture",
     "RegionSampler",
     "adjust",
+    "default_costs",
     "failure_p_value",
     "gather_evidence",
     "load_regions",
+    "mean_cost",
     "nearest_images",
     "save_regions",
 ]

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from defuse.classifiers.base import Classifier
 from defuse.distill.candidates import Candidate, Grouping
+from defuse.distill.cost import CostMatrix, default_costs, total_cost
 from defuse.distill.mixture import DirichletMixture
 from defuse.distill.sampling import RegionSampler
 from defuse.distill.sharpen import Sharpening
@@ -86,6 +87,7 @@ class Distill:
         screen: Screen,
         *,
         seed: int,
+        costs: CostMatrix | None = None,
         progress: Progress = silent,
     ) -> Regions:
         """Find the regions of a set of failures.
@@ -93,8 +95,9 @@ class Distill:
         A candidate's fit, evidence and samples depend on its own group of failures and on the seed; of other groups
         they see no more than the covariance within groups. Only q values, ranks and names compare candidates.
 
-        Rank: support times failure rate, that is, how much of what one search budget found the region stands for;
-        without ``keep_only`` the support alone.
+        Rank: support times the mean cost of an answer on the kept evidence samples, that is, how much harm of what one
+        search budget found the region stands for; by default the mean cost is the failure rate. Without ``keep_only``
+        the support alone.
 
         Args:
             failures: what the search kept.
@@ -102,6 +105,7 @@ class Distill:
             classifier: the model under test.
             screen: decides whether an image still shows its label.
             seed: of the run.
+            costs: what each wrong answer costs; by default 1. They decide the rank and nothing else.
             progress: told of mixtures, candidates and regions done.
 
         Returns:
@@ -115,7 +119,9 @@ class Distill:
         sampler = RegionSampler(generator, classifier, screen)
         candidates = self._sharpen(proposed.candidates, sampler, seed, progress)
         tested = self._test(candidates, sampler, seed, progress)
-        found, dropped = self._select(tested)
+        if costs is None:
+            costs = default_costs(len(classifier.class_names))
+        found, dropped = self._select(tested, costs)
         regions = tuple(_region(f"r{place:03d}", *one) for place, one in enumerate(found, start=1))
         samples: dict[tuple[str, Purpose], RegionSamples] = {}
         for done, (region, (candidate, _)) in enumerate(zip(regions, found, strict=True)):
@@ -149,12 +155,12 @@ class Distill:
         progress("distill: evidence", len(candidates), len(candidates))
         return list(zip(candidates, adjust(gathered), strict=True))
 
-    def _select(self, tested: Sequence[_Tested]) -> tuple[list[_Tested], Counter[str]]:
+    def _select(self, tested: Sequence[_Tested], costs: CostMatrix) -> tuple[list[_Tested], Counter[str]]:
         """Return what is reported, first in rank first, and why the others are not."""
         reasons = [self._refuse(evidence) for _, evidence in tested]
         dropped = Counter(reason for reason in reasons if reason)
         passed = [one for one, reason in zip(tested, reasons, strict=True) if not reason]
-        passed.sort(key=self._importance, reverse=True)
+        passed.sort(key=lambda one: self._importance(one, costs), reverse=True)
         found = passed[: self.max_regions]
         if len(passed) > len(found):
             dropped[OVER_LIMIT] = len(passed) - len(found)
@@ -168,11 +174,11 @@ class Distill:
             return LOW_KEEP_RATE
         return NOT_PROVEN if evidence.q_value > self.q_value else None
 
-    def _importance(self, one: _Tested) -> float:
+    def _importance(self, one: _Tested, costs: CostMatrix) -> float:
         candidate, evidence = one
         if not self.keep_only:
             return candidate.support
-        return candidate.support * evidence.failure.successes / max(evidence.failure.trials, 1)
+        return candidate.support * total_cost(evidence, candidate.label, costs) / max(evidence.failure.trials, 1)
 
     def _draw(
         self, name: str, candidate: Candidate, purpose: Purpose, sampler: RegionSampler, seed: int

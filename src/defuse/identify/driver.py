@@ -12,18 +12,19 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor
 
+from defuse.classes import ClassPair, PairText, read_pair
 from defuse.classifiers import Classifier
 from defuse.errors import ConfigError
 from defuse.generators import Generator
 from defuse.identify.proposals import AnyProposal, PosteriorNoise, Proposal, StyleTransfer
 from defuse.identify.seeds import Reconstructs, Seeds, encode_seeds
 from defuse.identify.shards import Shard, join, read_shard, write_shard
-from defuse.judges import Candidates, Gate, Judge, KeepsLabel, LabelGate, Misclassified, Plausible
+from defuse.judges import Candidates, Gate, Judge, KeepsLabel, LabelGate, Misclassified, Plausible, ReadAs
 from defuse.pixels import quantise
 from defuse.progress import Progress, silent
 from defuse.records import Failures, LabelledImages, ProposalCount, Search
 from defuse.seeds import numpy_rng
-from defuse.types import STRICT
+from defuse.types import STRICT, Labels
 
 AnyGate = Annotated[Reconstructs | Misclassified | KeepsLabel | Plausible, Field(discriminator="kind")]
 Count = Annotated[int, Field(gt=0)]
@@ -50,6 +51,8 @@ class Identify:
         batch_size: candidates decoded at once.
         proposals: take turns, a shard each.
         gates: in order, each kind once.
+        focus: spend the whole budget on one confusion, such as ``50:80``: candidates are drawn for class 50 alone, and
+            only those read as 80 are kept. Class names, or class indices where no name fits.
     """
 
     budget: Count = 400_000
@@ -62,6 +65,7 @@ class Identify:
         KeepsLabel(),
         Plausible(),
     )
+    focus: PairText | None = None
 
     @property
     def label_gates(self) -> tuple[LabelGate, ...]:
@@ -77,6 +81,18 @@ class Identify:
     def candidates(self, shard: int) -> int:
         """How many candidates a shard draws; shards differ by one at most."""
         return self.budget * (shard + 1) // self.shards - self.budget * shard // self.shards
+
+    def focus_on(self, reference: LabelledImages) -> ClassPair | None:
+        """Return the confusion that the budget is spent on; None for all.
+
+        Raises:
+            ConfigError: ``focus`` is no pair of two classes, or no reference image is a start for its candidates.
+        """
+        if self.focus is None:
+            return None
+        pair = read_pair(self.focus, reference.class_names, "identify.focus")
+        self._require_starts(pair, reference.labels, reference.class_names)
+        return pair
 
     def run(
         self,
@@ -102,18 +118,19 @@ class Identify:
 
         Raises:
             ConfigError: a proposal or a gate needs a conditional generator, or the gate on predictions is missing, or
-                a gate is there twice.
+                a gate is there twice, or the search cannot be focused as wanted.
             GeneratorError: no seed survives its reconstruction.
             RunError: a shard is damaged or cannot be written.
         """
         self._require_fit(generator)
+        focus = self.focus_on(reference)
         began = time.monotonic()
         paths = [shard_path(number) for number in range(self.shards)]
         worker: _Worker | None = None
         shards: list[Shard] = []
         for number, path in enumerate(paths):
             if not path.exists():
-                worker = worker or self._worker(reference, generator, classifier, judge, seed, progress)
+                worker = worker or self._worker(reference, generator, classifier, judge, focus, seed, progress)
                 write_shard(path, worker.search(number))
             shards.append(read_shard(path))
             progress("identify", number + 1, self.shards, _note(shards))
@@ -133,12 +150,34 @@ class Identify:
         generator: Generator,
         classifier: Classifier,
         judge: Judge,
+        focus: ClassPair | None,
         seed: int,
         progress: Progress,
     ) -> "_Worker":
         seeds, reconstructs = encode_seeds(reference, generator, classifier, batch=self.batch_size, progress=progress)
         eligible = seeds.take(reconstructs) if self._reconstructs else seeds
-        return _Worker(self, eligible, len(seeds), generator, classifier, judge, seed)
+        if focus is not None:
+            self._require_starts(focus, eligible.labels, reference.class_names, " that survives its reconstruction")
+        gates = self._gates_on_candidates(focus)
+        return _Worker(self, gates, focus, eligible, len(seeds), generator, classifier, judge, seed)
+
+    def _gates_on_candidates(self, focus: ClassPair | None) -> tuple[Gate, ...]:
+        """Return the gates on candidates in order; a focus puts its own right after the gate on predictions."""
+        gates: list[Gate] = []
+        for gate in self.gates:
+            if isinstance(gate, Gate):
+                gates.append(gate)
+            if focus is not None and isinstance(gate, Misclassified):
+                gates.append(ReadAs(focus.answer))
+        return tuple(gates)
+
+    def _require_starts(self, focus: ClassPair, labels: Labels, names: tuple[str, ...], kind: str = "") -> None:
+        for proposal in self.proposals:
+            if not proposal.starts(labels, focus.label).any():
+                raise ConfigError(
+                    f"identify.focus: {proposal.name} finds no reference image{kind} to draw {names[focus.label]!r} "
+                    "from; drop it from identify.proposals, or focus on another class"
+                )
 
     def _require_fit(self, generator: Generator) -> None:
         kinds = [gate.kind for gate in self.gates]
@@ -165,6 +204,8 @@ class _Worker:
     """Searches one shard, given everything that all shards share; ``tested`` seeds were tried for ``seeds``."""
 
     settings: Identify
+    gates: tuple[Gate, ...]
+    focus: ClassPair | None
     seeds: Seeds
     tested: int
     generator: Generator
@@ -184,7 +225,7 @@ class _Worker:
         return Shard(join([part.failures for part in parts]), _counts(parts)[0], gates, parts[0].seeds)
 
     def _batch(self, proposal: Proposal, n: int, rng: np.random.Generator) -> Shard:
-        draw = proposal.draw(self.seeds, n, rng)
+        draw = proposal.draw(self.seeds, n, rng, self.focus.label if self.focus else None)
         labels = torch.from_numpy(draw.label)
         pixels = quantise(self.generator.decode(torch.from_numpy(draw.z), labels))
         candidates = Candidates(pixels, labels, self.classifier.logits(pixels))
@@ -192,9 +233,7 @@ class _Worker:
         alive = torch.arange(n)
         scores: dict[str, Tensor] = {}
         gates: dict[str, tuple[int, int]] = {}
-        for gate in self.settings.gates:
-            if not isinstance(gate, Gate):
-                continue  # a gate on seeds has done its work already
+        for gate in self.gates:
             passed = gate.check(candidates, self.judge)
             gates[gate.name] = (len(alive), int(passed.mask.sum()))
             scores = {name: score[passed.mask] for name, score in {**scores, gate.name: passed.score}.items()}

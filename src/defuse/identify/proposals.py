@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from defuse.identify.seeds import Seeds
-from defuse.types import STRICT, Labels
+from defuse.types import STRICT, Labels, Mask
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -36,8 +36,18 @@ class Proposal(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator) -> Draw:
-        """Draw ``n`` candidates."""
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator, label: int | None = None) -> Draw:
+        """Draw ``n`` candidates, all for the class ``label`` where one is given.
+
+        At least one seed must be a start for it.
+        """
+
+    def starts(self, labels: Labels, label: int | None = None) -> Mask:
+        """Return which seeds, given their labels, may start a candidate for the class ``label``: those of that class.
+
+        All may where no class is given.
+        """
+        return np.ones(len(labels), dtype=bool) if label is None else labels == label
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -54,9 +64,9 @@ class BetaNoise(Proposal):
     kind: Literal["beta_noise"] = "beta_noise"
     name: ClassVar[str] = "beta_noise"
 
-    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator) -> Draw:
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator, label: int | None = None) -> Draw:
         """Draw ``n`` candidates."""
-        seed = seeds.draw_uniformly(n, rng)
+        seed = seeds.draw_uniformly(n, rng, self.starts(seeds.labels, label))
         noise = rng.beta(self.a, self.b, size=(n, seeds.mean.shape[1])) - self.a / (self.a + self.b)
         return Draw(seed, seeds.labels[seed], seeds.mean[seed] + (self.scale * noise).astype(np.float32))
 
@@ -69,9 +79,9 @@ class PosteriorNoise(Proposal):
     kind: Literal["posterior_noise"] = "posterior_noise"
     name: ClassVar[str] = "posterior_noise"
 
-    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator) -> Draw:
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator, label: int | None = None) -> Draw:
         """Draw ``n`` candidates."""
-        seed = seeds.draw_balanced(n, rng)
+        seed = seeds.draw_balanced(n, rng, self.starts(seeds.labels, label))
         return Draw(seed, seeds.labels[seed], _posterior(seeds, seed, self.scale, rng))
 
 
@@ -87,11 +97,18 @@ class StyleTransfer(Proposal):
     kind: Literal["style_transfer"] = "style_transfer"
     name: ClassVar[str] = "style_transfer"
 
-    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator) -> Draw:
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator, label: int | None = None) -> Draw:
         """Draw ``n`` candidates."""
-        seed = seeds.draw_balanced(n, rng)
-        step = rng.integers(1, seeds.classes, size=n)
-        return Draw(seed, (seeds.labels[seed] + step) % seeds.classes, _posterior(seeds, seed, self.scale, rng))
+        seed = seeds.draw_balanced(n, rng, self.starts(seeds.labels, label))
+        if label is None:
+            shown = (seeds.labels[seed] + rng.integers(1, seeds.classes, size=n)) % seeds.classes
+        else:
+            shown = np.full(n, label, dtype=np.int64)
+        return Draw(seed, shown, _posterior(seeds, seed, self.scale, rng))
+
+    def starts(self, labels: Labels, label: int | None = None) -> Mask:
+        """Return which seeds may give their style to the class ``label``: those of every other class."""
+        return np.ones(len(labels), dtype=bool) if label is None else labels != label
 
 
 def _posterior(seeds: Seeds, seed: Labels, scale: float, rng: np.random.Generator) -> Float32[np.ndarray, "n latent"]:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from pydantic.dataclasses import dataclass
 
 from defuse.classifiers import Classifier
@@ -15,6 +15,8 @@ from defuse.pixels import quantise, to_pixels
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages
 from defuse.types import STRICT, Labels, Mask
+
+_Among = Bool[np.ndarray, " seeds"]
 
 
 @record(frozen=True)
@@ -42,13 +44,18 @@ class Seeds:
         """Return the seeds where ``mask`` is true."""
         return Seeds(self.rows[mask], self.labels[mask], self.mean[mask], self.std[mask], self.classes)
 
-    def draw_uniformly(self, n: int, rng: np.random.Generator) -> Labels:
-        """Return ``n`` positions, every image equally likely."""
-        return rng.integers(len(self), size=n)
+    def draw_uniformly(self, n: int, rng: np.random.Generator, among: _Among) -> Labels:
+        """Return ``n`` positions where ``among`` is true, every image there equally likely."""
+        places = np.flatnonzero(among)
+        return places[rng.integers(len(places), size=n)]
 
-    def draw_balanced(self, n: int, rng: np.random.Generator) -> Labels:
-        """Return ``n`` positions, every class that has a seed equally likely, so that rare classes get their share."""
-        order = np.argsort(self.labels, kind="stable")
+    def draw_balanced(self, n: int, rng: np.random.Generator, among: _Among) -> Labels:
+        """Return ``n`` positions where ``among`` is true, every class that has a seed there equally likely.
+
+        So rare classes get their share.
+        """
+        places = np.flatnonzero(among)
+        order = places[np.argsort(self.labels[places], kind="stable")]
         present, start, count = np.unique(self.labels[order], return_index=True, return_counts=True)
         chosen = rng.integers(len(present), size=n)
         return order[start[chosen] + rng.integers(count[chosen])]

@@ -1,7 +1,17 @@
 """Judges, and the gates built on them."""
 
 from defuse.judges.base import Judge
-from defuse.judges.gates import Candidates, Gate, KeepsLabel, LabelGate, Misclassified, Passed, Plausible, Screen
+from defuse.judges.gates import (
+    Candidates,
+    Gate,
+    KeepsLabel,
+    LabelGate,
+    Misclassified,
+    Passed,
+    Plausible,
+    ReadAs,
+    Screen,
+)
 from defuse.judges.networks import NetworkJudge, Unanimous, fit_temperature
 from defuse.judges.panel import JudgePanel, Judges
 from defuse.judges.typicality import TypicalityJudge
@@ -18,6 +28,7 @@ __all__ = [
     "NetworkJudge",
     "Passed",
     "Plausible",
+    "ReadAs",
     "Screen",
     "TypicalityJudge",
     "Unanimous",

@@ -101,6 +101,24 @@ class Misclassified(Gate):
         return Passed(top.indices != candidates.labels, top.values)
 
 
+@record(frozen=True)
+class ReadAs(Gate):
+    """The classifier reads the image as one class; the score is the probability it gives to that class.
+
+    Attributes:
+        answer: the index of the class.
+    """
+
+    answer: int
+    name: ClassVar[str] = "read_as"
+
+    def check(self, candidates: Candidates, judge: Judge) -> Passed:
+        """Test each candidate; the judge is not asked."""
+        del judge
+        read = candidates.logits.argmax(dim=1) == self.answer
+        return Passed(read, torch.softmax(candidates.logits, dim=1)[:, self.answer])
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class KeepsLabel(LabelGate):
     """The image still clearly shows its label: every gate judge gives the label at least ``threshold``.

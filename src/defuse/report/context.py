@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from defuse.distill import CostMatrix
 from defuse.generators import ReconstructionQuality
 from defuse.records import NearestImages, Rate, RegionLabel, Regions, Repair, Search, Splits, Verdict
 
@@ -30,6 +31,7 @@ class ReportContext:
         repair: None when there was none.
         outcome: what became of the repair, in one line.
         suite: folder of the regression suite, if one was written.
+        costs: what each wrong answer costs; None where no costs were given.
         seconds: spent in each stage.
         versions: package -> version.
         settings: the configuration, as JSON-able values.
@@ -52,6 +54,7 @@ class ReportContext:
     repair: Repair | None = None
     outcome: str = ""
     suite: Path | None = None
+    costs: CostMatrix | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)

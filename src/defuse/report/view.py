@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from defuse.distill import mean_cost
 from defuse.records import Purpose, Rate, Region, RegionLabel, Verdict
 from defuse.report.context import ReportContext
 from defuse.report.images import Album, make_album
@@ -66,6 +67,7 @@ class Card:
     before: Rate | None
     control: Rate | None
     after: Rate | None
+    cost: float | None
 
     @property
     def title(self) -> str:
@@ -162,6 +164,7 @@ def _card(
         before=before,
         control=control,
         after=after,
+        cost=None if context.costs is None else mean_cost(region.evidence, region.label, context.costs),
     )
 
 
