@@ -39,6 +39,7 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace, preset: str) -> dict[str, Any]:
+    commit = _commit()  # of the code that runs, whatever is committed meanwhile
     out = options.out / f"{options.name}-{preset}-{options.seed}"
     quick = ["data.split.limit=3000", "identify.budget=4000", "generator.epochs=3", "generator.min_reconstruction=0"]
     arguments = ["run", options.config, "--preset", preset, "--seed", str(options.seed)]
@@ -51,7 +52,7 @@ def _measure(options: argparse.Namespace, preset: str) -> dict[str, Any]:
         "figures": _figures(summary),
         "summary": summary,
         "command": " ".join(["defuse", *arguments]).replace(options.source, Path(options.source).name),
-        "commit": _commit(),
+        "commit": commit,
         "seed": options.seed,
         "versions": summary["versions"],
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "system": platform.system()},

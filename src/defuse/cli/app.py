@@ -235,7 +235,7 @@ def train(
 @app.command(epilog="Example: defuse init my.yaml --source mnist.npz")
 def init(
     path: Annotated[Path, typer.Argument(help="Where the configuration goes.")] = Path("defuse.yaml"),
-    source: Annotated[str, typer.Option(help="The data set: an .npz file, or signs for rendered signs.")] = "signs",
+    source: Annotated[str, typer.Option(help="The data set: a file, a folder, or signs for rendered signs.")] = "signs",
 ) -> None:
     """Write a short configuration to start from. An existing file is left alone."""
     from defuse.config import starter
