@@ -1,7 +1,6 @@
 """The run's configuration: one section per stage, made of the very classes that do the work."""
 
 import difflib
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -97,10 +96,6 @@ class Config(Section):
     def plain(self) -> dict[str, Any]:
         """Return the configuration as JSON-able values."""
         return self.model_dump(mode="json")
-
-    def fingerprint(self) -> str:
-        """Return a hash of every value."""
-        return hashlib.sha256(json.dumps(self.plain(), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -13,9 +13,11 @@ from typing import Self
 from defuse.classifiers import (
     Classifier,
     TorchClassifier,
+    ask_once,
     load_classifier,
     load_weights,
     new_classifier,
+    require_classes,
     save_weights,
     train,
 )
@@ -39,7 +41,7 @@ from defuse.progress import Progress, silent
 from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
 from defuse.rundir import RunDir, read_json, write_json
 from defuse.seeds import derive
-from defuse.workspace import claim, classifier_fingerprint, data_fingerprint
+from defuse.workspace import claim, classifier_fingerprint, data_fingerprint, refuse_foreign
 
 _LOG = logging.getLogger(__name__)
 
@@ -72,11 +74,12 @@ class Run:
         self._held = ExitStack()
 
     def __enter__(self) -> Self:
+        refuse_foreign(self.folder)
         self._held.enter_context(self.folder.locked())
         try:
             costs = self.costs
             self.config.identify.focus_on(self.splits.reference)
-            classifier = classifier_fingerprint(self._fit_classifier())
+            classifier = classifier_fingerprint(self._fit_classifier(), self.splits.validation.images)
             claim(self.folder, self.config, data_fingerprint(self.splits), classifier, costs)
         except BaseException:
             self._held.close()
@@ -88,7 +91,8 @@ class Run:
         if self._trains:
             _untrained(self.config, self.splits)
             return None
-        self.classifier.predict(self.splits.validation.images[:1])
+        ask_once(self.classifier, self.splits.reference.image_shape, "classifier")
+        require_classes(self.classifier, self.splits.class_names, "classifier")
         return self.classifier
 
     def __exit__(self, *_: object) -> None:
@@ -251,7 +255,7 @@ class Run:
         """The repair, made anew when the verdicts have changed since; None for a model without trainable weights."""
         model, labels, folder = self.classifier, self.labels, self.folder
         decided = [[label.region, label.label] for label in labels]
-        if not isinstance(model, TorchClassifier):
+        if not (isinstance(model, TorchClassifier) and model.finetunable):
             return None
         if folder.repair.exists() and folder.labels.exists() and read_json(folder.labels) == decided:
             return load_corrected(folder.repair, folder.repaired, model)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from defuse.classifiers import Classifier
@@ -23,6 +22,9 @@ from defuse.seeds import numpy_rng
 
 PROBE_IMAGES = 2_048
 """Reference images that the probe trains on, for one epoch each."""
+
+PROBE_VALIDATION = 256
+"""Validation images that the probe uses."""
 
 PROBE_BUDGET = 2_000
 """Candidates that the probe searches."""
@@ -128,10 +130,8 @@ class _Costs:
 
 def _probe(config: Config, splits: Splits, scratch: Path, progress: Progress) -> _Costs:
     folder = RunDir(scratch)
-    few = _few(splits.reference, config.seed)
-    small = replace(
-        splits, reference=few, validation=splits.validation.take(np.arange(min(256, len(splits.validation))))
-    )
+    few = _few(splits.reference, PROBE_IMAGES, config.seed)
+    small = replace(splits, reference=few, validation=_few(splits.validation, PROBE_VALIDATION, config.seed))
     short = config.model_copy(
         update={"classifier": replace(config.classifier, training=replace(config.classifier.training, epochs=1))}
     )
@@ -178,9 +178,9 @@ def _search(
     )
 
 
-def _few(images: LabelledImages, seed: int) -> LabelledImages:
+def _few(images: LabelledImages, count: int, seed: int) -> LabelledImages:
     order = numpy_rng(seed, "probe").permutation(len(images))
-    return images.take(order[:PROBE_IMAGES])
+    return images.take(order[:count])
 
 
 def _timed(work: Callable[[], _Made]) -> tuple[_Made, float]:

@@ -167,11 +167,11 @@ class Region:
     Attributes:
         name: short, stable within a run: ``r001`` is the first in rank.
         label: the class that its images show, as proposed before anybody labelled it.
-        predicted: the model's most frequent wrong answer on the region's members.
+        predicted: the model's most frequent wrong answer on what the Gaussian was fitted to.
         mean: (latent,).
         covariance: (latent, latent).
         weight: share of its mixture's mass.
-        support: how many failures were assigned to it.
+        support: how many failures of the search it was grown from; sharpening may have left some of them outside.
         evidence: rates on fresh samples.
     """
 

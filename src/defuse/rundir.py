@@ -74,7 +74,7 @@ class RunDir:
 
     @property
     def manifest(self) -> Path:
-        """Configuration, its hash, seed, versions, batch size and thread count."""
+        """Configuration, hashes of data and classifier, versions and thread count."""
         return self.root / "manifest.json"
 
     @property
@@ -105,11 +105,6 @@ class RunDir:
     def shard(self, number: int) -> Path:
         """One Parquet file of failures."""
         return self.root / "identify" / f"shard-{number:05d}.parquet"
-
-    @property
-    def search(self) -> Path:
-        """Counts of the search."""
-        return self.root / "identify" / "search.json"
 
     @property
     def regions(self) -> Path:

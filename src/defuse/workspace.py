@@ -14,10 +14,14 @@ from defuse.distill import CostMatrix
 from defuse.errors import RunError
 from defuse.records import Splits
 from defuse.rundir import RunDir, read_json, write_json
+from defuse.types import ByteImages
 from defuse.versions import versions
 
 SCHEMA = 1
 """Version of the folder's layout."""
+
+ASKED = 256
+"""Images whose answers tell one classifier from another."""
 
 
 def data_fingerprint(splits: Splits) -> str:
@@ -29,24 +33,42 @@ def data_fingerprint(splits: Splits) -> str:
     return digest.hexdigest()[:16]
 
 
-def classifier_fingerprint(classifier: Classifier | None) -> str:
-    """Return a hash of the weights under test; a black box has none and is told apart by its type alone.
+def classifier_fingerprint(classifier: Classifier | None, images: ByteImages) -> str:
+    """Return a hash of what is under test: its answers on some images, and a module's code, weights and preprocessing.
 
     Args:
         classifier: None where the run trains it, so that the configuration and the data decide its weights.
+        images: the first ``ASKED`` are classified; all that a black box can be told apart by.
     """
+    if classifier is None:
+        return "built-in"
+    digest = hashlib.sha256(type(classifier).__name__.encode())
+    digest.update(classifier.predict(images[:ASKED]).tobytes())
     if isinstance(classifier, TorchClassifier):
-        digest = hashlib.sha256()
+        prepare = classifier.preprocess
+        prepared = (prepare.input_size, prepare.channels, prepare.mean.tolist(), prepare.std.tolist(), prepare.dtype)
+        digest.update(repr((prepared, classifier.module)).encode())
         for name, tensor in sorted(classifier.module.state_dict().items()):
             digest.update(name.encode())
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()[:16]
-    return "built-in" if classifier is None else type(classifier).__name__
+    return digest.hexdigest()[:16]
 
 
 def cost_fingerprint(config: Config, costs: CostMatrix) -> dict[str, str]:
     """Return a hash of the costs, since the configuration only names their file; nothing where none were given."""
     return {"costs": hashlib.sha256(costs.tobytes()).hexdigest()[:16]} if config.cost.given else {}
+
+
+def refuse_foreign(folder: RunDir) -> None:
+    """Check that a folder is new, empty or a run's, before anything is put there.
+
+    Raises:
+        RunError: it holds something else.
+    """
+    begun = {".lock", f".{folder.manifest.name}.tmp"}  # all that a run killed at its very start leaves
+    new = folder.root.is_dir() and not folder.manifest.exists()
+    if new and any(path.name not in begun for path in folder.root.iterdir()):
+        raise RunError(f"{folder.root}: not empty and not a run's folder; choose another with --out")
 
 
 def claim(folder: RunDir, config: Config, data: str, classifier: str, costs: CostMatrix) -> None:
@@ -66,9 +88,6 @@ def claim(folder: RunDir, config: Config, data: str, classifier: str, costs: Cos
         **cost_fingerprint(config, costs),
     }
     if not folder.manifest.exists():
-        begun = {".lock", f".{folder.manifest.name}.tmp"}  # all that a run killed at its very start leaves
-        if folder.root.exists() and any(path.name not in begun for path in folder.root.iterdir()):
-            raise RunError(f"{folder.root}: not empty and not a run's folder; choose another with --out")
         threads = torch.get_num_threads()
         write_json(folder.manifest, {**identity, "threads": threads, "versions": versions()})
         return

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from defuse.generators import VAE, Generator, load_generator, reconstruct, save_generator
+from defuse.generators.likelihood import log_variance
 from defuse.records import LabelledImages
 
 CLASSES = ("left", "right", "middle")
@@ -124,6 +125,34 @@ def test_a_conditional_decoder_draws_the_class_it_is_given(case):
         column = (light * torch.arange(width)).sum(1) / light.sum(1)
         nearest = (column[:, None] - centres[None]).abs().argmin(1)
         assert (nearest == label).float().mean() > 0.9
+
+
+def test_the_likelihood_is_its_two_parts_in_the_closed_form(case):
+    """By torch's own distributions: log p(x | mean code) less the divergence of the posterior from N(0, I)."""
+    generator, pixels, labels, _ = case
+    posterior = generator.encode(pixels, labels)
+    decoded = generator.decode(posterior.mean, labels, pixels)
+    if pixels.shape[1] == 1:
+        noise = torch.distributions.ContinuousBernoulli(probs=decoded)
+        each = noise.log_prob(pixels) - noise._cont_bern_log_norm()
+    else:
+        spread = torch.exp(0.5 * log_variance(generator.network.pixel_noise))
+        each = torch.distributions.Normal(decoded, spread).log_prob(pixels)
+    prior = torch.distributions.Normal(0.0, 1.0)
+    apart = torch.distributions.kl_divergence(torch.distributions.Normal(posterior.mean, posterior.std), prior)
+    expected = each.sum((1, 2, 3)) - apart.sum(1)
+    found = generator.log_likelihood(pixels, labels)
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=0.05)
+    assert generator.log_likelihood(pixels[:0], labels[:0]).shape == (0,)
+
+
+def test_images_are_likelier_under_their_own_label(case):
+    generator, pixels, labels, _ = case
+    own, other = (generator.log_likelihood(pixels, each) for each in (labels, (labels + 1) % len(CLASSES)))
+    if generator.conditional:
+        assert (own > other).float().mean() > 0.95
+    else:
+        assert torch.equal(own, other)
 
 
 def test_gradients_reach_codes_and_images_but_no_weights(case):

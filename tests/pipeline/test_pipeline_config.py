@@ -2,8 +2,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 from defuse.config import PRESETS, Config, build_classifier_settings, build_config, read_config, starter
 from defuse.errors import ConfigError
@@ -163,16 +161,6 @@ def test_plain_values_build_the_same_configuration_again(tiny):
     for config in (build_config({**DATA, "preset": "paper"}), tiny.build("classifier.weights=a/b.pt")):
         assert build_config(config.plain()) == config
         assert build_config(yaml.safe_load(yaml.safe_dump(config.plain()))) == config
-
-
-@given(st.integers(0, 2**40), st.integers(1, 10**6))
-def test_equal_fingerprints_mean_equal_configurations(seed, budget):
-    def fingerprint(seed, budget):
-        return build_config({"seed": seed, "identify": {"budget": budget}, **DATA}).fingerprint()
-
-    config = build_config({**DATA, "seed": seed}, [f"identify.budget={budget}"])
-    assert config.fingerprint() == fingerprint(seed, budget)
-    assert fingerprint(seed, budget) not in {fingerprint(seed + 1, budget), fingerprint(seed, budget + 1)}
 
 
 def test_the_classifier_s_section_alone():

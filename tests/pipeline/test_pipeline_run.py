@@ -352,7 +352,7 @@ def test_debug_a_black_box(tiny, tmp_path):
 def test_debug_refuses_early(splits, tmp_path):
     """What does not fit is told before anything is trained or written."""
     for classifier in (nn.Sequential(nn.Flatten(), nn.Linear(256, 7)), lambda images: np.zeros((len(images), 7))):
-        with pytest.raises(ClassifierError, match=r"expected logits of shape \(1, 3\)"):
+        with pytest.raises(ClassifierError, match=r"expected logits of shape \(2, 3\)"):
             defuse.debug(classifier, splits, tmp_path / "out")
     with pytest.raises(ConfigError, match=r"settings: unknown key identify\.budgte; did you mean identify\.budget"):
         defuse.debug(Brightness(), splits, tmp_path / "out", settings={"identify": {"budgte": 1}})
@@ -361,7 +361,27 @@ def test_debug_refuses_early(splits, tmp_path):
     for wrong in ({"cost": {"pairs": {"0:7": 2}}}, {"identify": {"focus": "0:7"}}):
         with pytest.raises(ConfigError, match="unknown class '7'; use one of the 3 class names, or 0 to 2"):
             defuse.debug(Brightness(), splits, tmp_path / "out", settings=wrong)
+    with pytest.raises(ClassifierError, match="class 0 is 'a', the data's is '<b>flat</b>'"):
+        defuse.debug(TorchClassifier(Brightness(), ("a", "b", "c")), splits, tmp_path / "out")
+    with pytest.raises(ClassifierError, match=r"fails on images of height 16, width 16 and 1 channels"):
+        defuse.debug(nn.Sequential(nn.Conv2d(3, 3, 16), nn.Flatten()), splits, tmp_path / "out")
     assert files(tmp_path) == {"out/.lock"}
+
+
+def test_debug_refuses_a_folder_that_is_not_a_run_s_and_leaves_nothing_there(splits, tmp_path):
+    (tmp_path / "photo.png").touch()
+    with pytest.raises(RunError, match="not empty and not a run's folder"):
+        defuse.debug(Brightness(), splits, tmp_path)
+    assert files(tmp_path) == {"photo.png"}
+
+
+def test_debug_a_frozen_module_is_a_diagnosis(splits, tmp_path):
+    settings = {key: value for key, value in SETTINGS.items() if key not in ("seed", "classifier")}
+    frozen = Brightness().requires_grad_(requires_grad=False)
+    results = defuse.debug(frozen, splits, tmp_path / "out", seed=3, settings=settings)
+    assert results.summary.repair_outcome == "not repaired: the classifier gives no access to trainable weights"
+    assert results.summary.suite_cases > 0
+    assert results.report.exists()
 
 
 def test_stages_by_hand_give_the_shards_of_the_run(finished, tiny, splits, given, tmp_path):
@@ -392,12 +412,18 @@ def test_fingerprints_tell_data_and_weights_apart(splits, given):
     turned[0, 0, 0, 0] ^= 1
     touched = replace(splits, test=replace(splits.test, images=turned))
     assert len({data_fingerprint(each) for each in (splits, renamed, touched)}) == 3
-    marks = [classifier_fingerprint(given), classifier_fingerprint(None)]
+    images = splits.validation.images
+    marks = [classifier_fingerprint(each, images) for each in (given, None)]
+    prepared = TorchClassifier(given.module, NAMES, mean=[0.5], std=[0.2])
+    marks.append(classifier_fingerprint(prepared, images))
     with torch.no_grad():
         next(iter(given.module.parameters())).mul_(2)
-    marks += [classifier_fingerprint(given), classifier_fingerprint(CallableClassifier(lambda x: x, NAMES))]
-    assert len(set(marks)) == 4
-    assert marks[3] == "CallableClassifier"
+    marks.append(classifier_fingerprint(given, images))
+    for answer in (0, 1):  # black boxes are told apart by what they say
+        said = np.eye(3, dtype=np.float32)[answer]
+        box = CallableClassifier(lambda each, said=said: np.tile(said, (len(each), 1)), NAMES)
+        marks += [classifier_fingerprint(box, images)]
+    assert len(set(marks)) == 6
 
 
 def test_a_folder_knows_its_configuration(finished, tiny):

@@ -21,7 +21,15 @@ from defuse.classifiers.wrapper import TorchClassifier
 from defuse.errors import ClassifierError
 from defuse.types import STRICT
 
-__all__ = ["ClassifierSettings", "load_classifier", "load_weights", "new_classifier", "save_weights"]
+__all__ = [
+    "ClassifierSettings",
+    "ask_once",
+    "load_classifier",
+    "load_weights",
+    "new_classifier",
+    "require_classes",
+    "save_weights",
+]
 
 Side = Annotated[int, Field(ge=1)]
 
@@ -92,7 +100,7 @@ def load_classifier(
                 "to load; remove classifier.weights"
             )
         load_weights(settings.weights, classifier.module)
-    _probe(classifier, image_shape, _origin(settings))
+    ask_once(classifier, image_shape, _origin(settings))
     return classifier
 
 
@@ -114,7 +122,7 @@ def new_classifier(
     classifier = _build(settings, class_names, image_shape, device, seed=seed)
     if not isinstance(classifier, TorchClassifier):
         raise ClassifierError(f"classifier.factory: {settings.factory} returns a classifier that cannot be trained")
-    _probe(classifier, image_shape, _origin(settings))
+    ask_once(classifier, image_shape, _origin(settings))
     return classifier
 
 
@@ -160,12 +168,28 @@ def _accepted(classifier: Classifier, settings: ClassifierSettings, class_names:
             f"classifier.factory: {settings.factory} returns a Classifier, which prepares images itself; "
             "remove input_size, channels, mean and std"
         )
-    if len(classifier.class_names) != len(class_names):
-        raise ClassifierError(
-            f"classifier.factory: {settings.factory} has {len(classifier.class_names)} classes, the data "
-            f"{len(class_names)}; they must be the same, in the same order"
-        )
+    require_classes(classifier, class_names, _origin(settings))
     return classifier
+
+
+def require_classes(classifier: Classifier, class_names: Sequence[str], origin: str) -> None:
+    """Check that a classifier, which came from ``origin``, speaks of the data's classes.
+
+    Raises:
+        ClassifierError: it has others, or the same in another order.
+    """
+    mine, theirs = classifier.class_names, tuple(class_names)
+    if len(mine) != len(theirs):
+        raise ClassifierError(
+            f"{origin}: has {len(mine)} classes, the data {len(theirs)}; they must be the same, in the same order"
+        )
+    differing = [index for index, (one, other) in enumerate(zip(mine, theirs, strict=True)) if one != other]
+    if differing:
+        index = differing[0]
+        raise ClassifierError(
+            f"{origin}: class {index} is {mine[index]!r}, the data's is {theirs[index]!r}; they must be the same, in "
+            "the same order"
+        )
 
 
 def _from_factory(reference: str) -> Classifier | nn.Module:
@@ -227,8 +251,12 @@ def _current_folder_importable() -> Iterator[None]:
         sys.path.remove(folder)
 
 
-def _probe(classifier: Classifier, image_shape: tuple[int, int, int], origin: str) -> None:
-    """Ask for one blank and one random image, so that a misfit shows now and not an hour later."""
+def ask_once(classifier: Classifier, image_shape: tuple[int, int, int], origin: str) -> None:
+    """Ask for one blank and one random image, so that a misfit shows now and not an hour later.
+
+    Raises:
+        ClassifierError: it fails, or its answers are no logits of its classes; ``origin`` says where it came from.
+    """
     height, width, channels = image_shape
     noise = torch.rand(1, channels, height, width, generator=torch.Generator().manual_seed(0))
     try:

@@ -141,8 +141,8 @@ class TorchClassifier(Classifier):
 
     @property
     def finetunable(self) -> bool:
-        """True: its weights can be changed."""
-        return True
+        """Whether any of its weights may be changed: a parameter with ``requires_grad``."""
+        return any(parameter.requires_grad for parameter in self.module.parameters())
 
     def as_module(self) -> nn.Module:
         """Return preprocessing and module as one module that shares the weights: what to train or fine-tune."""

@@ -14,6 +14,7 @@ from defuse.cli import InterruptedByUserError
 if TYPE_CHECKING:
     from defuse.config import Config
     from defuse.pipeline import Run
+    from defuse.records import CaseResult
 
 
 class _Commands(TyperGroup):
@@ -273,8 +274,10 @@ def check(
     settings = build_classifier_settings(
         {"factory": classifier, "builtin": builtin, "weights": weights}, changes or [], where="check"
     )
-    shape = loaded.cases[0].images.shape[1:] if loaded.cases else (28, 28, 1)
-    results = check_suite(loaded, load_classifier(settings, loaded.class_names, shape))
+    results: tuple[CaseResult, ...] = ()
+    if loaded.cases:
+        shape = loaded.cases[0].images.shape[1:]
+        results = check_suite(loaded, load_classifier(settings, loaded.class_names, shape))
     passed = all(result.passed for result in results)
     values = {
         "passed": passed,

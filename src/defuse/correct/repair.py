@@ -159,9 +159,9 @@ def require_finetunable(classifier: Classifier) -> TorchClassifier:
     Raises:
         ClassifierError: it has none; the message says what still works without.
     """
-    if not classifier.finetunable or not isinstance(classifier, TorchClassifier):
+    if not isinstance(classifier, TorchClassifier):
         why = f"{type(classifier).__name__} gives no access to weights"
-    elif not any(parameter.requires_grad for parameter in classifier.module.parameters()):
+    elif not classifier.finetunable:
         why = "every parameter of its module is frozen (requires_grad is False)"
     else:
         return classifier

@@ -13,6 +13,9 @@ from defuse.types import Mask
 UNREPAIRED_MAX_FAILURE_RATE = 0.1
 """Threshold of a case when no repaired model shows what can be reached: at most one image in ten may be misread."""
 
+MOST = 0.5
+"""No threshold is higher: a case on which most images fail is a bug that is there, whatever was repaired."""
+
 
 def build_suite(
     regions: Regions,
@@ -26,8 +29,8 @@ def build_suite(
     """Make one case of the ``final`` samples of each region that was given a class.
 
     A case's threshold is the upper 95 % Wilson bound of the repaired model's failure rate on the case's images: a later
-    model may be as bad as the repaired one within chance, and no worse. Without a repaired model it is
-    ``UNREPAIRED_MAX_FAILURE_RATE``. A region without a usable image makes no case.
+    model may be as bad as the repaired one within chance, and no worse; but never above ``MOST``. Without a
+    repaired model it is ``UNREPAIRED_MAX_FAILURE_RATE``. A region without a usable image makes no case.
 
     Args:
         regions: with their ``final`` samples, as 8-bit images.
@@ -56,7 +59,7 @@ def _case(target: Target, samples: RegionSamples, counted: Mask, repaired: Class
     wrong = answers[answers != target.label]
     limit = UNREPAIRED_MAX_FAILURE_RATE
     if repaired is not None:
-        limit = failure_rate(repaired, images, target.label).interval[1]
+        limit = min(failure_rate(repaired, images, target.label).interval[1], MOST)
     before = int(np.bincount(wrong).argmax()) if len(wrong) else target.region.predicted
     return SuiteCase(target.region.name, target.label, before, images, limit)
 

@@ -144,7 +144,8 @@ class Plausible(LabelGate):
     is not in the paper.
 
     Attributes:
-        level: share of real images that are thrown out as unusual for their class.
+        level: share of reconstructed real images that are thrown out as unusual for their class; a class needs at least
+            ``1 / level`` held-out images for any to be.
     """
 
     level: Annotated[float, Field(gt=0, lt=1)] = 0.02

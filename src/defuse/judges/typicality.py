@@ -38,7 +38,8 @@ class TypicalityJudge(Judge):
     Args:
         judge: whose probabilities are given on; it also names the rivals.
         generator: conditional, with a likelihood.
-        held_out: images that neither was trained on, at least one of every class that is asked about.
+        held_out: images that neither was trained on. With n of a class no p-value is below 1 / (n + 1): of a class
+            with few, or none, no image is found unusual, and only the rivals can speak against it.
     """
 
     def __init__(self, judge: Judge, generator: Generator, held_out: LabelledImages) -> None:
@@ -63,7 +64,7 @@ class TypicalityJudge(Judge):
     def _p_values(self, likelihood: Float[Tensor, " n"], labels: LabelTensor) -> Float[Tensor, " n"]:
         p_values = torch.ones(len(likelihood))
         for label in sorted(set(labels.tolist())):
-            rows, usual = labels == label, self._usual[label]
+            rows, usual = labels == label, self._usual.get(label, torch.zeros(0))
             as_unusual = torch.searchsorted(usual, likelihood[rows], right=True)
             p_values[rows] = (1 + as_unusual) / (1 + len(usual))
         return p_values

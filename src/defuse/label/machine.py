@@ -19,8 +19,9 @@ ANNOTATOR = "judges"
 class MachineAnnotator:
     """Labels a region as an annotator would: by what most of its tiles clearly show.
 
-    A stand-in of ours for the people that the paper asks (Slack et al. 2021, arXiv:2102.06162). Its judges must be
-    others than the gate's: asked again, the gate would only confirm itself. Its verdicts are marked as machine.
+    A stand-in of ours for the people that the paper asks (Slack et al. 2021, arXiv:2102.06162). Its judges are
+    trained apart from the gate's, but on the same images, and see tiles that the gate has kept: it can reject, yet it
+    is no independent proof. Its verdicts are marked as machine.
 
     Attributes:
         agreement: the share of all tiles that must clearly show one class.

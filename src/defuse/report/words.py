@@ -15,7 +15,7 @@ GLOSSARY = (
     ("Failure rate", "Share of a region's kept samples that the model gets wrong."),
     ("Keep rate", "Share of a region's fresh samples that the judges accept as still showing its label."),
     ("Region", "A ball-like part of the generator's style space (one Gaussian) on which the model errs; one bug."),
-    ("Support", "How many failures of the search belong to the region."),
+    ("Support", "How many failures of the search the region was grown from; it may have moved away from some."),
     ("Fresh samples", "Images drawn anew from a region, that neither fitting nor selection has seen."),
     ("p and q", "p: chance of such a failure rate if the true one were at most rho; q: p corrected for all tests."),
     ("Judges", "Classifiers trained apart from the model under test, asked whether an image still shows its label."),
