@@ -78,7 +78,8 @@ class _Draft:
     def fill(self) -> None:
         """Let every group go that takes no class above its quota, in order."""
         for group, counts in enumerate(self._counts):
-            fits = (counts <= self._room).all() and (self._spare[self._has[group]] > 0).all()
+            its = self._has[group]
+            fits = (counts <= self._room)[its].all() and (self._spare[its] > 0).all()
             if fits and not self.goes[group]:
                 self._send(group)
 
