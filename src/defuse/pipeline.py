@@ -35,7 +35,7 @@ from defuse.generators import (
     save_generator,
 )
 from defuse.identify import Identified
-from defuse.judges import Judge, JudgePanel, Screen, TypicalityJudge
+from defuse.judges import Judge, JudgePanel, Screen
 from defuse.label import VerdictStore
 from defuse.progress import Progress, silent
 from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
@@ -176,10 +176,7 @@ class Run:
     @cached_property
     def gate_judge(self) -> Judge:
         """Who decides whether an image still shows its label: the panel's gate, and a generator that knows classes."""
-        panel, generator = self.panel, self.generator
-        if not generator.conditional:
-            return panel.gate
-        return TypicalityJudge(panel.gate, generator, self.splits.validation)
+        return self.panel.gate_with(self.generator, self.splits.validation)
 
     @cached_property
     def identified(self) -> Identified:

@@ -13,7 +13,7 @@ from defuse.classifiers import Classifier
 from defuse.config import Config
 from defuse.generators import Generator
 from defuse.identify import Reconstructs
-from defuse.judges import JudgePanel, TypicalityJudge
+from defuse.judges import JudgePanel
 from defuse.pipeline import load_or_train, read_splits
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Splits
@@ -171,7 +171,7 @@ def _search(
         small.reference,
         generator,
         classifier,
-        TypicalityJudge(panel.gate, generator, small.validation) if generator.conditional else panel.gate,
+        panel.gate_with(generator, small.validation),
         seed=config.seed,
         shard_path=folder.shard,
         progress=progress,

@@ -9,8 +9,10 @@ from pydantic.dataclasses import dataclass
 
 from defuse.classifiers import NETWORKS, TorchClassifier, Training, build_network, load_weights, save_weights, train
 from defuse.errors import RunError
+from defuse.generators import Generator
 from defuse.judges.base import Judge
 from defuse.judges.networks import NetworkJudge, Unanimous, fit_temperature
+from defuse.judges.typicality import TypicalityJudge
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Rate
 from defuse.rundir import read_json, write_json
@@ -40,6 +42,10 @@ class JudgePanel:
     gate: Judge
     label: Judge
     accuracy: tuple[Rate, ...]
+
+    def gate_with(self, generator: Generator, held_out: LabelledImages) -> Judge:
+        """Return the gate's judge, who also knows what is usual where the generator knows classes."""
+        return TypicalityJudge(self.gate, generator, held_out) if generator.conditional else self.gate
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -71,7 +77,7 @@ class Judges:
 
         Raises:
             ClassifierError: a judge's training diverges, or its stored weights cannot be read.
-        RunError: a stored judge is damaged, or a judge cannot be stored.
+            RunError: a stored judge is damaged, or a judge cannot be stored.
         """
         groups = {"gate": self.gate, "label": self.label}
         members: dict[str, list[NetworkJudge]] = {"gate": [], "label": []}
