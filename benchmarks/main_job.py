@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
+MACHINE = {"cores": os.cpu_count(), "processor": platform.machine(), "system": platform.system()}
 
 
 def main() -> None:
@@ -23,6 +24,7 @@ def main() -> None:
     parser.add_argument("config", help="YAML configuration")
     parser.add_argument("--name", required=True, help="of the data, in the results' file names")
     parser.add_argument("--source", required=True, help="the data set")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="further settings")
     parser.add_argument("--preset", nargs="+", default=["default", "paper"])
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the runs' folders go")
@@ -39,12 +41,13 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace, preset: str) -> dict[str, Any]:
-    commit = _commit()  # of the code that runs, whatever is committed meanwhile
+    commit = current_commit()  # of the code that runs, whatever is committed meanwhile
     out = options.out / f"{options.name}-{preset}-{options.seed}"
     quick = ["data.split.limit=3000", "identify.budget=4000", "generator.epochs=3", "generator.min_reconstruction=0"]
     arguments = ["run", options.config, "--preset", preset, "--seed", str(options.seed)]
     arguments += ["--set", f"data.source={options.source}"]
-    arguments += [part for setting in (quick if options.quick else []) for part in ("--set", setting)]
+    settings = options.set + (quick if options.quick else [])
+    arguments += [part for setting in settings for part in ("--set", setting)]
     subprocess.run([sys.executable, "-m", "defuse.cli", *arguments, "--out", str(out)], check=True)  # noqa: S603 -- own command
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     return {
@@ -55,7 +58,7 @@ def _measure(options: argparse.Namespace, preset: str) -> dict[str, Any]:
         "commit": commit,
         "seed": options.seed,
         "versions": summary["versions"],
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "system": platform.system()},
+        "machine": MACHINE,
         "seconds": round(sum(summary["seconds"].values()), 1),
     }
 
@@ -76,7 +79,8 @@ def _figures(summary: dict[str, Any]) -> dict[str, float]:
     return figures
 
 
-def _commit() -> str:
+def current_commit() -> str:
+    """Return the short hash of the checkout's commit."""
     found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607 -- git is looked up like any tool
     return found.stdout.strip() or "unknown"
 

@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
     "judges": {
         "gate": ["cnn-wide", "cnn-strided"],
         "label": ["cnn"],
-        "training": {"epochs": 5, "batch_size": 128, "augment": "affine_light", "mixup": 0.5},
+        "training": {"epochs": 5},
     },
     "identify": {"budget": 120_000},
     "distill": {"mixture": {"max_components": 2}, "sharpen_draws": 500, "max_regions": 6},

@@ -45,6 +45,9 @@ from defuse.workspace import claim, classifier_fingerprint, data_fingerprint, re
 
 _LOG = logging.getLogger(__name__)
 
+WEAKER = 0.05
+"""How much less accurate than the classifier under test, in shares of validation images, a judge may silently be."""
+
 
 class Run:
     """One run in one folder. Ask for a stage's result; what it needs is made first.
@@ -176,7 +179,17 @@ class Run:
     @cached_property
     def gate_judge(self) -> Judge:
         """Who decides whether an image still shows its label: the panel's gate, and a generator that knows classes."""
-        return self.panel.gate_with(self.generator, self.splits.validation)
+        panel, validation = self.panel, self.splits.validation
+        under_test = Rate(int((self.classifier.predict(validation.images) == validation.labels).sum()), len(validation))
+        weakest = min(panel.accuracy[: len(self.config.judges.gate)], key=lambda rate: rate.value)
+        if weakest.value < under_test.value - WEAKER:
+            _LOG.warning(
+                "judges: the weakest reads %.1f %% of the validation images right, the classifier under test %.1f %%; "
+                "raise judges.training.epochs, or the judges' errors pass for the classifier's",
+                100 * weakest.value,
+                100 * under_test.value,
+            )
+        return panel.gate_with(self.generator, self.splits)
 
     @cached_property
     def identified(self) -> Identified:

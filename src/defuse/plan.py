@@ -171,7 +171,7 @@ def _search(
         small.reference,
         generator,
         classifier,
-        panel.gate_with(generator, small.validation),
+        panel.gate_with(generator, small),
         seed=config.seed,
         shard_path=folder.shard,
         progress=progress,

@@ -1,6 +1,6 @@
 """The frozen records that stages exchange. A stage reads records and returns records; it never calls another stage."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -33,6 +33,16 @@ class LabelledImages:
     def take(self, index: Labels | Mask) -> "LabelledImages":
         """Return the images at ``index`` (integers or a mask), in that order."""
         return LabelledImages(self.images[index], self.labels[index], self.class_names, self.rows[index])
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["LabelledImages"]) -> "LabelledImages":
+        """Return the images of all parts, at least one, in order; the parts share their classes."""
+        return cls(
+            np.concatenate([part.images for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            parts[0].class_names,
+            np.concatenate([part.rows for part in parts]),
+        )
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

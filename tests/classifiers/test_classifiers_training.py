@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from defuse.augment import augmented
 from defuse.classifiers import NETWORKS, TorchClassifier, Training, build_network, train
-from defuse.classifiers.training import _schedule, augmented, blended
+from defuse.classifiers.training import COARSE, _schedule, blended, coarsened, contrast
 from defuse.errors import ClassifierError
 from defuse.records import LabelledImages
 
@@ -223,3 +224,35 @@ def test_blended_images_and_targets_are_blended_alike(n, share, seed):
     untouched = slice(round(share * n), None)
     assert torch.equal(mixed[untouched], pixels[untouched])
     assert torch.equal(meant[untouched], targets[untouched])
+
+
+@given(n=st.integers(1, 20), share=st.floats(0, 1), seed=st.integers(0, 2**32 - 1))
+def test_coarsened_images_hold_no_detail_and_no_class(n, share, seed):
+    """What is finer than the coarse grid is gone, the mean stays, and the target names no class."""
+    rng = torch.Generator().manual_seed(seed)
+    pixels, targets = torch.rand(n, 3, 24, 24, generator=rng), torch.eye(5)[torch.arange(n) % 5]
+    coarse, meant = coarsened(pixels, targets, share, rng)
+    changed = round(share * n)
+    assert torch.equal(coarse[: n - changed], pixels[: n - changed])
+    assert torch.equal(meant[: n - changed], targets[: n - changed])
+    torch.testing.assert_close(meant[n - changed :], torch.full((changed, 5), 0.2))
+    for image in coarse[n - changed :]:
+        assert torch.linalg.matrix_rank(image[0], atol=1e-4) < COARSE[1]
+
+
+def test_contrast_is_that_of_the_middle_and_of_the_strongest_channel():
+    pixels = torch.full((3, 3, 20, 20), 0.5)
+    pixels[1, 2, 4:16, 4:10] = 0.7
+    pixels[2, :, :4] = 1.0  # a bright sky says nothing of the sign
+    torch.testing.assert_close(contrast(pixels), torch.tensor([0.0, 0.1, 0.0]))
+
+
+def test_a_judge_of_faint_images_learns_not_to_tell():
+    images = corners(256, 0)
+    faint = LabelledImages(images.images // 16, images.labels, images.class_names, images.rows)
+    module = build_network("cnn", 1, 4, 16, seed=1)
+    settings_ = Training(epochs=6, batch_size=32, augment="none", faint=0.1)
+    train(module, faint, faint, settings_, seed=1)
+    classifier = TorchClassifier(module, images.class_names)
+    logits = torch.from_numpy(classifier.predict_logits(faint.images))
+    assert torch.softmax(logits, dim=1).amax() < 0.3

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import distributions as dist
 
-from defuse.generators.likelihood import LOWEST_LOG_VARIANCE, bernoulli, bound, divergence, gaussian, log_variance
+from defuse.generators.likelihood import LOWEST_LOG_VARIANCE, bernoulli, divergence, gaussian, log_variance
 from defuse.generators.networks import Autoencoder
 
 
@@ -88,6 +88,6 @@ def test_the_bound_is_the_evidence_where_the_posterior_is_exact():
     noise = torch.cat([noise, -noise])
     labels = torch.zeros(len(noise), dtype=torch.int64)
     for image, expected in zip(pixels, evidence, strict=True):
-        result = bound(model, image.expand(len(noise), -1, -1, -1), labels, noise).total
+        result = model.bound(image.expand(len(noise), -1, -1, -1), labels, noise).total
         error = result.std().item() / math.sqrt(len(noise))
         assert result.mean().item() == pytest.approx(-expected.item(), abs=5 * error + 1e-6)

@@ -186,22 +186,55 @@ def test_bad_input_settings_name_the_field():
             VAE(**{key: value})
 
 
+@pytest.fixture
+def poison(monkeypatch):
+    """Return a function that makes given epochs' first steps end in NaN weights, as exploding steps would."""
+
+    real = training._train_epoch
+
+    def arrange(*attempts):
+        starts = iter(range(1, 100))
+
+        def poisoned(state, *arguments, **options):
+            if next(starts) in attempts:
+                with torch.no_grad():
+                    state.network.decoder.head.bias.fill_(float("nan"))
+            return real(state, *arguments, **options)
+
+        monkeypatch.setattr(training, "_train_epoch", poisoned)
+
+    return arrange
+
+
 @pytest.mark.parametrize("epoch", [1, 3])
-def test_bad_input_learning_rate_that_diverges_advises_and_clears_the_checkpoint(data, tmp_path, epoch, monkeypatch):
-    """The weights are poisoned between two steps, as an exploding step would."""
+def test_bad_input_learning_rate_that_always_diverges_advises_and_clears_the_checkpoint(data, tmp_path, epoch, poison):
     checkpoint = tmp_path / "checkpoint.safetensors"
-    real = training.bound
-
-    def poisoned(network, pixels, labels, noise):
-        if checkpoint.exists() == (epoch > 1):
-            with torch.no_grad():
-                network.decoder.head.bias.fill_(float("nan"))
-        return real(network, pixels, labels, noise)
-
-    monkeypatch.setattr(training, "bound", poisoned)
+    poison(*range(epoch, 100))
     with pytest.raises(GeneratorError, match=r"lower generator.learning_rate \(now 0.002\)"):
         SMALL.fit(*data, seed=0, checkpoint=checkpoint)
     assert not checkpoint.exists()
+
+
+def test_a_training_that_diverged_goes_on_from_its_last_good_epoch_at_half_the_rate(data, poison):
+    undisturbed = SMALL.fit(*data, seed=0).history
+    poison(2, 3)
+    disturbed = SMALL.fit(*data, seed=0)
+    assert disturbed.history.restarts == 2
+    assert disturbed.history.epochs[0] == undisturbed.epochs[0]
+    assert [epoch.number for epoch in disturbed.history.epochs] == [epoch.number for epoch in undisturbed.epochs]
+    assert disturbed.history.epochs[1] != undisturbed.epochs[1]
+    assert all(torch.isfinite(tensor).all() for tensor in disturbed.generator.network.state_dict().values())
+
+
+def test_a_training_that_diverged_resumes_at_the_lower_rate(data, tmp_path, poison):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    poison(1)
+    whole = SMALL.fit(*data, seed=0).history
+    poison(1)
+    with pytest.raises(StoppedError):
+        SMALL.fit(*data, seed=0, checkpoint=checkpoint, progress=stop_in(2))
+    poison()
+    assert SMALL.fit(*data, seed=0, checkpoint=checkpoint).history == whole
 
 
 def test_an_absurd_learning_rate_never_returns_nan(data):

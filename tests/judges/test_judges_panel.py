@@ -6,16 +6,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from defuse.classifiers import Training
 from defuse.errors import ClassifierError, RunError
 from defuse.judges import Judges
+from defuse.judges.panel import JudgeTraining
 from defuse.pixels import to_pixels
 from defuse.records import LabelledImages, Rate
 
 SETTINGS = Judges(
     gate=("cnn", "resnet-mini"),
     label=("cnn-strided", "resnet-mini"),
-    training=Training(epochs=1, batch_size=30, augment="affine"),
+    training=JudgeTraining(epochs=1, batch_size=30, augment="affine", mixup=0.0, coarse=0.0, faint=0.0),
 )
 MEMBERS = ["gate-0", "gate-1", "label-0", "label-1"]
 
@@ -115,7 +115,11 @@ def test_the_seed_decides(fitted, tmp_path):
 
 
 def test_judges_learn(tmp_path):
-    settings = Judges(gate=("cnn",), label=("cnn-wide",), training=Training(epochs=6, batch_size=30))
+    settings = Judges(
+        gate=("cnn",),
+        label=("cnn-wide",),
+        training=JudgeTraining(epochs=6, batch_size=30, augment="shift", mixup=0.0, coarse=0.0, faint=0.0),
+    )
     panel = fit(tmp_path, settings)
     assert min(rate.value for rate in panel.accuracy) > 0.9  # by chance 1 in 3
 
@@ -204,7 +208,7 @@ def test_bad_input_unknown_network_is_answered_with_the_choice():
 
 
 def test_bad_input_training_that_diverges(tmp_path):
-    settings = Judges(gate=("mixer",), label=("cnn",), training=Training(batch_size=30, learning_rate=1e30))
+    settings = Judges(gate=("mixer",), label=("cnn",), training=JudgeTraining(batch_size=30, learning_rate=1e30))
     with pytest.raises(ClassifierError, match="training: the loss became"):
         fit(tmp_path, settings)
     assert list(tmp_path.iterdir()) == []

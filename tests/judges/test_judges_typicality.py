@@ -9,8 +9,8 @@ import torch
 from defuse.errors import GeneratorError
 from defuse.generators import Generator, Posterior
 from defuse.judges import Judge, TypicalityJudge
-from defuse.judges.typicality import BATCH, PER_CLASS
-from defuse.records import LabelledImages
+from defuse.judges.typicality import BATCH, PER_CLASS, typical_images
+from defuse.records import LabelledImages, Splits
 
 CENTRES = torch.tensor([50.0, 120.0, 200.0, 210.0])
 """Grey value at which images of each class are likeliest."""
@@ -123,3 +123,29 @@ def test_bad_input_a_generator_without_a_likelihood():
     judge = TypicalityJudge(Nearest(), Plain(), HELD_OUT)
     with pytest.raises(GeneratorError, match="Plain has no likelihood; drop the gate of kind plausible"):
         judge.plausibility(pixels_of([50]), torch.tensor([0]))
+
+
+def test_typical_images_are_held_out_ones_and_then_evenly_spaced_reference_images():
+    rng = np.random.default_rng(2)
+    many = images(rng.integers(0, 255, 2 * PER_CLASS), [0] * (2 * PER_CLASS))
+    few = images(rng.integers(0, 255, 30), [1] * 30)
+    reference = images(np.arange(1000) % 255, [1] * 999 + [2])
+    splits = Splits(reference, LabelledImages.concatenate([many, few]), images([], []))
+    found = typical_images(splits)
+    assert np.bincount(found.labels, minlength=4).tolist() == [PER_CLASS, PER_CLASS, 1, 0]
+    assert found.rows[found.labels == 0].tolist() == list(range(0, 2 * PER_CLASS, 2))
+    of_small_class = found.take(found.labels == 1)
+    assert np.array_equal(of_small_class.images[:30], few.images)
+    rows = of_small_class.rows[30:]
+    assert len(rows) == PER_CLASS - 30
+    assert set(np.diff(rows)) == {2, 3}
+    assert rows[0] == 0
+    assert rows[-1] >= 999 - 3
+
+
+def test_a_class_with_one_held_out_group_can_still_be_found_unusual():
+    rng = np.random.default_rng(3)
+    draw = lambda n: images(rng.normal(50, 4, n).clip(1, 254), [0] * n)  # noqa: E731
+    splits = Splits(draw(300), draw(30), draw(0))
+    judge = TypicalityJudge(Nearest(), Grey(), typical_images(splits))
+    assert float(judge.plausibility(pixels_of([5]), torch.tensor([0]))) < 0.02

@@ -7,11 +7,12 @@ from label_makers import make_region, make_regions
 from pydantic import ValidationError
 
 from defuse.errors import VerdictError
-from defuse.label import Majority, decide
+from defuse.label import Majority
 from defuse.records import Answer, RegionLabel, Verdict
 
 REGION = make_region("r001", label=6, predicted=1)
 REGIONS = make_regions(REGION)
+decide = Majority().decide
 DIGITS = tuple("0123456789")
 
 

@@ -3,15 +3,16 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass as record
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, TypeAlias
 
 import torch
 from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
-from torch.nn.functional import affine_grid, cross_entropy, grid_sample, one_hot
+from torch.nn.functional import cross_entropy, interpolate, one_hot
 
+from defuse.augment import Augment, augmented
 from defuse.classifiers.networks import isolated_random_state
 from defuse.classifiers.wrapper import TorchClassifier
 from defuse.errors import ClassifierError
@@ -24,7 +25,8 @@ from defuse.types import STRICT, Pixels
 Targets: TypeAlias = Float[Tensor, "n k"]
 """Probabilities of the classes that a network should give, one row per image."""
 
-Augment = Literal["none", "shift", "affine", "affine_light"]
+COARSE = (4, 7)
+"""Sides of an unreadable image, in pixels: the least, and one more than the most."""
 
 WARM_UP = 0.15
 """Share of the steps in which the learning rate rises to its peak."""
@@ -39,13 +41,16 @@ class Training:
         batch_size: images per step, at most; the batches of an epoch differ in size by one at most.
         learning_rate: its peak.
         weight_decay: of weight matrices and kernels; biases and normalisation have none.
-        augment: changes of each training image, drawn anew each epoch. ``shift``: up to 7 % of the side;
-            ``affine``: also turned by up to 12 degrees, scaled by 0.85 to 1.15 and sheared by up to 0.1;
-            ``affine_light``: also multiplied by 0.25 to 1.35 and clipped.
+        augment: changes of each training image, drawn anew each epoch; see ``defuse.augment.Augment``.
         label_smoothing: probability spread evenly over all classes in the target.
         mixup: share of each batch that is blended with other images of the batch, the labels likewise (Zhang et al.,
             "mixup: Beyond Empirical Risk Minimization", ICLR 2018, with every blend equally likely): a network that
             has seen double exposures is not sure of them.
+        coarse: share of each batch that is shrunk to 4 to 6 pixels a side and blown up again, with all classes equally
+            likely in the target: a network that has seen unreadable images is not sure of them (outlier exposure,
+            Hendrycks et al., ICLR 2019).
+        faint: contrast below which an image, once changed, is trained on with all classes equally likely: a network
+            can read what no person sees. See ``contrast``.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 4
@@ -55,6 +60,8 @@ class Training:
     augment: Augment = "shift"
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     mixup: Annotated[float, Field(ge=0, le=1)] = 0.0
+    coarse: Annotated[float, Field(ge=0, le=1)] = 0.0
+    faint: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 @record(frozen=True)
@@ -171,20 +178,9 @@ def _batches(
         rows = index.numpy()
         pixels = augmented(to_pixels(reference.images[rows]), settings.augment, rng)
         targets = one_hot(torch.from_numpy(reference.labels[rows]), classes).float()
-        yield blended(pixels, targets, settings.mixup, rng)
-
-
-def augmented(pixels: Pixels, augment: Augment, rng: torch.Generator) -> Pixels:
-    """Return randomly changed images (see ``Training.augment``); edges are continued outwards."""
-    if augment == "none":
-        return pixels
-    theta = _transforms(len(pixels), augment, rng)
-    grid = affine_grid(theta, list(pixels.shape), align_corners=False)
-    moved = grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    if augment == "affine_light":
-        gain = 0.25 + 1.1 * torch.rand(len(pixels), 1, 1, 1, generator=rng)
-        moved = (moved * gain).clamp_(max=1.0)
-    return moved
+        targets[contrast(pixels) < settings.faint] = 1 / classes
+        pixels, targets = blended(pixels, targets, settings.mixup, rng)
+        yield coarsened(pixels, targets, settings.coarse, rng)
 
 
 def blended(pixels: Pixels, targets: Targets, share: float, rng: torch.Generator) -> tuple[Pixels, Targets]:
@@ -200,16 +196,21 @@ def blended(pixels: Pixels, targets: Targets, share: float, rng: torch.Generator
     return pixels, targets
 
 
-def _transforms(n: int, augment: Augment, rng: torch.Generator) -> Float[Tensor, "n 2 3"]:
-    """Draw the maps from output to input coordinates; both run from -1 to 1 across the image."""
-    angle, scale, shear, *shift = (2 * torch.rand(5, n, generator=rng) - 1).unbind()
-    theta = torch.zeros(n, 2, 3)
-    theta[:, :, 2] = 0.14 * torch.stack(shift, dim=1)
-    if augment == "shift":
-        theta[:, 0, 0] = theta[:, 1, 1] = 1.0
-        return theta
-    angle, scale, shear = math.radians(12) * angle, 1 + 0.15 * scale, 0.1 * shear
-    theta[:, 0, 0], theta[:, 1, 0] = scale * angle.cos(), scale * angle.sin()
-    theta[:, 0, 1] = scale * (shear * angle.cos() - angle.sin())
-    theta[:, 1, 1] = scale * (shear * angle.sin() + angle.cos())
-    return theta
+def coarsened(pixels: Pixels, targets: Targets, share: float, rng: torch.Generator) -> tuple[Pixels, Targets]:
+    """Return images and targets, the last ``share`` of them made unreadable (``Training.coarse``)."""
+    count = round(share * len(pixels))
+    if not count:
+        return pixels, targets
+    side = int(torch.randint(*COARSE, (), generator=rng))
+    pixels, targets = pixels.clone(), targets.clone()
+    small = interpolate(pixels[-count:], size=(side, side), mode="area")
+    pixels[-count:] = interpolate(small, size=pixels.shape[2:], mode="bilinear", align_corners=False)
+    targets[-count:] = 1 / targets.shape[1]
+    return pixels, targets
+
+
+def contrast(pixels: Pixels) -> Float[Tensor, " n"]:
+    """Return the standard deviation of the values in the middle of each image, of the strongest channel, (n,)."""
+    height, width = pixels.shape[2:]
+    middle = pixels[:, :, height // 5 : height - height // 5, width // 5 : width - width // 5]
+    return middle.flatten(2).std(2, correction=0).amax(1)

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from defuse.errors import ClassifierError
-from defuse.rundir import write_atomically
+from defuse.rundir import write_bytes
 
 NESTED = ("state_dict", "model_state_dict")
 """Keys under which training scripts store the state_dict beside other things."""
@@ -39,11 +39,7 @@ def save_weights(path: Path, module: nn.Module) -> None:
         raise ClassifierError(f"{path}: the module's state {other[0]!r} is no tensor and cannot be stored")
     tensors = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in state.items()}
     data = safetensors.torch.save(tensors, metadata={"format": "pt"})
-    write_atomically(path, lambda temporary: _write_bytes(temporary, data))
-
-
-def _write_bytes(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
+    write_bytes(path, data)
 
 
 def load_weights(path: Path, module: nn.Module) -> None:

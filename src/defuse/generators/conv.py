@@ -5,7 +5,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from defuse.generators.base import Generator, Posterior
-from defuse.generators.likelihood import bound
 from defuse.generators.networks import Architecture, Autoencoder
 from defuse.types import Codes, LabelTensor, Pixels
 
@@ -55,4 +54,4 @@ class ConvVAE(Generator):
         """Return the evidence lower bound of each image in nats, with the mean code in place of a draw, (n,)."""
         if not len(pixels):
             return pixels.new_zeros(0)
-        return -bound(self.network, pixels, labels, pixels.new_zeros(len(pixels), self.latent)).total
+        return -self.network.bound(pixels, labels, pixels.new_zeros(len(pixels), self.latent)).total

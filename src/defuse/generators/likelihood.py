@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from defuse.generators.networks import Autoencoder
-from defuse.types import Codes, LabelTensor, Pixels
+from defuse.types import Codes, Pixels
 
 LOWEST_LOG_VARIANCE = -8.0
 """Of colour pixels: a standard deviation of 0.018. Lower, and the bound would grow without end on flat images."""
@@ -63,22 +62,3 @@ def log_variance(pixel_noise: Tensor) -> Tensor:
     """Return the bounded log-variance of colour pixels from its free parameter, which starts at zero."""
     free = NOISE_RATE * pixel_noise + FIRST_LOG_VARIANCE
     return LOWEST_LOG_VARIANCE + functional.softplus(free - LOWEST_LOG_VARIANCE)
-
-
-def bound(network: Autoencoder, pixels: Pixels, labels: LabelTensor, noise: Codes) -> Bound:
-    """Return the negative bound of each image from one draw of its code.
-
-    Args:
-        network: the autoencoder, in training or evaluation mode.
-        pixels: images in [0, 1], (n, c, h, w).
-        labels: their classes, (n,).
-        noise: standard normal, (n, latent): the draw, so that no global random state is touched.
-    """
-    condition = network.condition(labels)
-    mean, spread = network.encoder(pixels, condition)
-    logits = network.decoder(mean + torch.exp(0.5 * spread) * noise, condition)
-    if network.pixel_noise is None:
-        likelihood = bernoulli(logits, pixels)
-    else:
-        likelihood = gaussian(torch.sigmoid(logits), pixels, log_variance(network.pixel_noise))
-    return Bound(-likelihood, divergence(mean, spread))

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
+from defuse.generators.likelihood import Bound, bernoulli, divergence, gaussian, log_variance
 from defuse.types import STRICT, Codes, LabelTensor, Pixels
 
 SMALLEST, LARGEST = 8, 128
@@ -238,3 +239,22 @@ class Autoencoder(nn.Module):
         if not self.shape.conditional:
             return torch.ones(len(labels), 1, device=labels.device)
         return functional.one_hot(labels, self.shape.classes).float()
+
+    def log_likelihood(self, logits: Pixels, pixels: Pixels) -> Float[Tensor, " n"]:
+        """Return log p(x | z, y) in nats, (n,), of images in [0, 1] given the decoder's logits, both (n, c, h, w)."""
+        if self.pixel_noise is None:
+            return bernoulli(logits, pixels)
+        return gaussian(torch.sigmoid(logits), pixels, log_variance(self.pixel_noise))
+
+    def bound(self, pixels: Pixels, labels: LabelTensor, noise: Codes) -> Bound:
+        """Return the negative bound of each image from one draw of its code.
+
+        Args:
+            pixels: images in [0, 1], (n, c, h, w).
+            labels: their classes, (n,).
+            noise: standard normal, (n, latent): the draw, so that no global random state is touched.
+        """
+        condition = self.condition(labels)
+        mean, spread = self.encoder(pixels, condition)
+        logits = self.decoder(mean + torch.exp(0.5 * spread) * noise, condition)
+        return Bound(-self.log_likelihood(logits, pixels), divergence(mean, spread))

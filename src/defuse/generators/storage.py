@@ -13,7 +13,7 @@ from defuse.errors import GeneratorError, RunError
 from defuse.generators.base import Generator
 from defuse.generators.conv import ConvVAE
 from defuse.generators.networks import Architecture, Autoencoder
-from defuse.rundir import read_json, write_atomically, write_json
+from defuse.rundir import read_json, write_bytes, write_json
 
 DESCRIPTION, WEIGHTS = "model.json", "model.safetensors"
 KIND, VERSION = "conv_vae", 1
@@ -29,7 +29,7 @@ def save_generator(folder: Path, generator: Generator) -> None:
     if not isinstance(generator, ConvVAE):
         raise GeneratorError(f"generator: expected a ConvVAE, got {type(generator).__name__}, which cannot be stored")
     content = save({name: tensor.contiguous() for name, tensor in generator.network.state_dict().items()})
-    write_atomically(folder / WEIGHTS, lambda temporary: _write_bytes(temporary, content))
+    write_bytes(folder / WEIGHTS, content)
     architecture = asdict(generator.architecture)
     write_json(folder / DESCRIPTION, {"kind": KIND, "version": VERSION, "architecture": architecture})
 
@@ -86,7 +86,3 @@ def _require_fit(path: Path, expected: dict[str, Tensor], found: dict[str, Tenso
         )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in found.values()):
         raise GeneratorError(f"{path}: weights hold NaN or infinity; fit the generator again")
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -12,19 +12,26 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from defuse.augment import Augment, augmented
 from defuse.errors import GeneratorError
-from defuse.generators.likelihood import bound
 from defuse.generators.networks import Autoencoder
 from defuse.pixels import to_pixels
 from defuse.progress import Progress
 from defuse.records import LabelledImages
-from defuse.rundir import write_atomically
+from defuse.rundir import write_bytes
 from defuse.seeds import numpy_rng, torch_rng
 from defuse.types import Labels
 
 TASK = "fit generator"
 WARM_UP = 0.1
 EVALUATION_BATCH = 512
+
+RESTARTS = 3
+"""How often a training that diverged goes back to its last good epoch, each time at half the learning rate."""
+
+
+class _DivergedError(Exception):
+    """The bound is no longer a number."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +60,12 @@ class History:
     Attributes:
         epochs: in order.
         stopped_early: whether patience ran out before the last epoch.
+        restarts: how often the training diverged, went back to its last good epoch and halved the learning rate.
     """
 
     epochs: tuple[Epoch, ...]
     stopped_early: bool
+    restarts: int = 0
 
     @property
     def best(self) -> Epoch:
@@ -73,6 +82,7 @@ class Schedule:
     batch_size: int
     learning_rate: float
     patience: int
+    augment: Augment = "none"
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step: a linear rise over the first tenth, then half a cosine to zero.
@@ -100,6 +110,7 @@ class Progression:
     optimiser: torch.optim.Adam
     epochs: list[Epoch] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    restarts: int = 0
 
     @classmethod
     def start(cls, network: Autoencoder) -> "Progression":
@@ -119,6 +130,15 @@ class Progression:
         for name, parameter in self.network.named_parameters():
             named |= {f"adam.{name}.{key}": tensor for key, tensor in self.optimiser.state[parameter].items()}
         return named
+
+    def restore(self, stored: Mapping[str, Tensor]) -> None:
+        """Bring every tensor back to a stored value.
+
+        Values are copied into the existing tensors, since Adam's fused step needs each moment to lie in memory like its
+        parameter.
+        """
+        for name, tensor in self.tensors().items():
+            tensor.detach().copy_(stored[name])
 
     def keep_best(self) -> None:
         """Copy the weights if the last epoch is the best so far."""
@@ -141,15 +161,18 @@ class Checkpoint:
     def save(self, state: Progression) -> None:
         """Write the state atomically."""
         tensors = state.tensors() | {f"best.{name}": tensor for name, tensor in state.best.items()}
-        counters = json.dumps({"fingerprint": self.fingerprint, "epochs": [asdict(epoch) for epoch in state.epochs]})
-        content = save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"defuse": counters})
-        write_atomically(self.path, lambda temporary: _write_bytes(temporary, content))
+        counters = {
+            "fingerprint": self.fingerprint,
+            "epochs": [asdict(epoch) for epoch in state.epochs],
+            "restarts": state.restarts,
+        }
+        content = save(
+            {name: tensor.contiguous() for name, tensor in tensors.items()}, {"defuse": json.dumps(counters)}
+        )
+        write_bytes(self.path, content)
 
     def resume(self, state: Progression) -> None:
         """Bring the state to where the checkpoint left it; do nothing if there is none.
-
-        Tensors are copied into the existing ones, since Adam's fused step needs each moment to lie in memory like
-        its parameter.
 
         Raises:
             GeneratorError: the file is damaged or belongs to another training.
@@ -165,16 +188,12 @@ class Checkpoint:
                     "anew"
                 )
             stored = load(self.path.read_bytes())  # a mapped file could change under us
-            for name, tensor in state.tensors().items():
-                tensor.detach().copy_(stored[name])
+            state.restore(stored)
             state.epochs = [Epoch(**epoch) for epoch in counters["epochs"]]
+            state.restarts = int(counters["restarts"])
             state.best = {name: stored[f"best.{name}"] for name in state.network.state_dict()}
         except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             raise GeneratorError(f"{self.path}: damaged checkpoint ({error}); remove it to train anew") from None
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def train(
@@ -193,28 +212,57 @@ def train(
     ends in the same bytes as an undisturbed one.
 
     Raises:
-        GeneratorError: the bound stopped being a number.
+        GeneratorError: the bound stopped being a number again and again, at ever lower learning rates.
     """
     if checkpoint:
         checkpoint.resume(state)
     while not schedule.finished(state.epochs):
-        number = len(state.epochs) + 1
+        good = {name: tensor.detach().clone() for name, tensor in state.tensors().items()}
         try:
-            mean = _train_epoch(state, reference, schedule, seed=seed, progress=progress)
-            reconstruction, divergence = evaluate(state.network, held_out, seed)
-            if not math.isfinite(reconstruction + divergence):
-                raise _diverged(number, schedule)
-        except GeneratorError:
-            if checkpoint:
-                checkpoint.path.unlink(missing_ok=True)  # resuming it would diverge again
-            raise
-        total = reconstruction + divergence
-        state.epochs.append(Epoch(number, mean, total, reconstruction, divergence))
+            epoch = _epoch(state, reference, held_out, schedule, seed=seed, progress=progress)
+        except _DivergedError:
+            _back_off(state, good, schedule, checkpoint)
+            continue
+        state.epochs.append(epoch)
         state.keep_best()
         if checkpoint:
             checkpoint.save(state)
     state.network.load_state_dict(state.best)
-    return History(tuple(state.epochs), stopped_early=len(state.epochs) < schedule.epochs)
+    return History(tuple(state.epochs), len(state.epochs) < schedule.epochs, state.restarts)
+
+
+def _back_off(
+    state: Progression, good: Mapping[str, Tensor], schedule: Schedule, checkpoint: Checkpoint | None
+) -> None:
+    """Go back to the last good epoch at half the learning rate, unless that was tried often enough."""
+    number = len(state.epochs) + 1
+    if state.restarts == RESTARTS:
+        if checkpoint:
+            checkpoint.path.unlink(missing_ok=True)  # resuming it would diverge again
+        raise GeneratorError(
+            f"generator: the bound became NaN or infinite in epoch {number}, also at {0.5**RESTARTS:g} of the learning "
+            f"rate; lower generator.learning_rate (now {schedule.learning_rate:g})"
+        )
+    state.restore(good)
+    state.restarts += 1
+
+
+def _epoch(
+    state: Progression,
+    reference: LabelledImages,
+    held_out: LabelledImages,
+    schedule: Schedule,
+    *,
+    seed: int,
+    progress: Progress,
+) -> Epoch:
+    """Make one pass over the reference images and measure what it brought."""
+    mean = _train_epoch(state, reference, schedule, seed=seed, progress=progress)
+    reconstruction, divergence = evaluate(state.network, held_out, seed)
+    total = reconstruction + divergence
+    if not math.isfinite(total):
+        raise _DivergedError
+    return Epoch(len(state.epochs) + 1, mean, total, reconstruction, divergence)
 
 
 def _train_epoch(
@@ -226,18 +274,18 @@ def _train_epoch(
     rng = torch_rng(seed, "generator", "noise", number)
     note = f"epoch {number} of {schedule.epochs}"
     note += f", held-out bound {state.epochs[-1].held_out:.2f} nats" if state.epochs else ""
+    note += f", learning rate halved {state.restarts} times after a divergence" if state.restarts else ""
     state.network.train()
     total = 0.0
     for index in batches:
-        state.optimiser.param_groups[0]["lr"] = schedule.rate(step, steps)
+        state.optimiser.param_groups[0]["lr"] = schedule.rate(step, steps) * 0.5**state.restarts
+        pixels = augmented(to_pixels(reference.images[index]), schedule.augment, rng)
         noise = torch.randn(len(index), state.network.shape.latent, generator=rng)
-        result = bound(
-            state.network, to_pixels(reference.images[index]), torch.from_numpy(reference.labels[index]), noise
-        )
+        result = state.network.bound(pixels, torch.from_numpy(reference.labels[index]), noise)
         loss = (result.reconstruction + schedule.beta * result.divergence).mean()
         total += float(result.total.detach().mean())
         if not math.isfinite(total):
-            raise _diverged(number, schedule)
+            raise _DivergedError
         state.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         state.optimiser.step()
@@ -264,14 +312,7 @@ def evaluate(network: Autoencoder, images: LabelledImages, seed: int) -> tuple[f
         rows = slice(start, start + EVALUATION_BATCH)
         labels = torch.from_numpy(images.labels[rows])
         noise = torch.randn(len(labels), network.shape.latent, generator=rng)
-        result = bound(network, to_pixels(images.images[rows]), labels, noise)
+        result = network.bound(to_pixels(images.images[rows]), labels, noise)
         sums[0] += float(result.reconstruction.sum())
         sums[1] += float(result.divergence.sum())
     return sums[0] / len(images), sums[1] / len(images)
-
-
-def _diverged(number: int, schedule: Schedule) -> GeneratorError:
-    return GeneratorError(
-        f"generator: the bound became NaN or infinite in epoch {number}; lower generator.learning_rate "
-        f"(now {schedule.learning_rate:g})"
-    )

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass as settings
 
+from defuse.augment import Augment
 from defuse.errors import GeneratorError
 from defuse.generators.conv import ConvVAE
 from defuse.generators.networks import LARGEST, SMALLEST, Architecture, Autoencoder
@@ -54,6 +55,7 @@ class VAE:
         batch_size: images a step.
         learning_rate: the highest, reached after a tenth of the steps.
         patience: epochs without a better held-out bound after which training stops.
+        augment: changes of each training image, drawn anew each epoch; see ``defuse.augment.Augment``.
         min_reconstruction: share of correctly classified images whose reconstruction must still be classified
             correctly; ``quality.require`` refuses a generator below it.
     """
@@ -67,6 +69,7 @@ class VAE:
     batch_size: Annotated[int, Field(ge=2)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     patience: Annotated[int, Field(ge=1)] = 5
+    augment: Augment = "none"
     min_reconstruction: Annotated[float, Field(ge=0, le=1)] = 0.9
 
     def fit(
@@ -94,19 +97,25 @@ class VAE:
                 stopped being a number.
         """
         _check(reference, held_out)
-        network = _network(self._architecture(reference), derive(seed, "generator", "weights"))
+        network = _network(self.architecture(reference), derive(seed, "generator", "weights"))
         history = train(
             Progression.start(network),
             reference,
             held_out,
-            Schedule(self.beta, self.epochs, self.batch_size, self.learning_rate, self.patience),
+            self.schedule,
             seed=seed,
             checkpoint=Checkpoint(checkpoint, self._fingerprint(reference, held_out, seed)) if checkpoint else None,
             progress=progress,
         )
         return TrainedVAE(ConvVAE(network), history)
 
-    def _architecture(self, images: LabelledImages) -> Architecture:
+    @property
+    def schedule(self) -> Schedule:
+        """What the training loop needs to know."""
+        return Schedule(self.beta, self.epochs, self.batch_size, self.learning_rate, self.patience, self.augment)
+
+    def architecture(self, images: LabelledImages) -> Architecture:
+        """Return what decides the networks' shapes for these images."""
         return Architecture(
             image_shape=images.image_shape,
             classes=len(images.class_names),

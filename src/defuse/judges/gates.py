@@ -145,7 +145,7 @@ class Plausible(LabelGate):
 
     Attributes:
         level: share of reconstructed real images that are thrown out as unusual for their class; a class needs at least
-            ``1 / level`` held-out images for any to be.
+            ``1 / level`` real images for any to be.
     """
 
     level: Annotated[float, Field(gt=0, lt=1)] = 0.02

@@ -7,14 +7,15 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
+from defuse.augment import Augment
 from defuse.classifiers import NETWORKS, TorchClassifier, Training, build_network, load_weights, save_weights, train
 from defuse.errors import RunError
 from defuse.generators import Generator
 from defuse.judges.base import Judge
 from defuse.judges.networks import NetworkJudge, Unanimous, fit_temperature
-from defuse.judges.typicality import TypicalityJudge
+from defuse.judges.typicality import TypicalityJudge, typical_images
 from defuse.progress import Progress, silent
-from defuse.records import LabelledImages, Rate
+from defuse.records import LabelledImages, Rate, Splits
 from defuse.rundir import read_json, write_json
 from defuse.seeds import derive
 from defuse.types import STRICT
@@ -43,9 +44,21 @@ class JudgePanel:
     label: Judge
     accuracy: tuple[Rate, ...]
 
-    def gate_with(self, generator: Generator, held_out: LabelledImages) -> Judge:
+    def gate_with(self, generator: Generator, splits: Splits) -> Judge:
         """Return the gate's judge, who also knows what is usual where the generator knows classes."""
-        return TypicalityJudge(self.gate, generator, held_out) if generator.conditional else self.gate
+        return TypicalityJudge(self.gate, generator, typical_images(splits)) if generator.conditional else self.gate
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class JudgeTraining(Training):
+    """``Training`` with a judge's defaults: all that makes it say "cannot tell" of images that people would not."""
+
+    epochs: Annotated[int, Field(ge=1)] = 8
+    batch_size: Annotated[int, Field(ge=1)] = 128
+    augment: Augment = "affine_light"
+    mixup: Annotated[float, Field(ge=0, le=1)] = 0.5
+    coarse: Annotated[float, Field(ge=0, le=1)] = 0.1
+    faint: Annotated[float, Field(ge=0, le=1)] = 0.03
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -58,9 +71,9 @@ class Judges:
         training: of every judge.
     """
 
-    gate: Architectures = ("cnn-wide", "cnn-strided", "resnet-mini")
-    label: Architectures = ("cnn-strided", "resnet-mini")
-    training: Training = Field(default_factory=lambda: Training(augment="affine_light", mixup=0.5))
+    gate: Architectures = ("resnet", "cnn-strided", "resnet-mini")
+    label: Architectures = ("cnn-wide", "resnet-mini")
+    training: JudgeTraining = JudgeTraining()
 
     def fit(
         self,

@@ -3,6 +3,7 @@
 import math
 from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -10,11 +11,11 @@ from torch import Tensor
 from defuse.generators import Generator, reconstruct
 from defuse.judges.base import Judge
 from defuse.pixels import to_pixels
-from defuse.records import LabelledImages
+from defuse.records import LabelledImages, Splits
 from defuse.types import LabelTensor, Pixels
 
 PER_CLASS = 400
-"""Held-out images of a class that a candidate is compared with, at most."""
+"""Images of a class that a candidate is compared with, at most."""
 
 RIVALS = 2
 """How many other classes are tried as an explanation of an image: those that the judge likes best."""
@@ -30,7 +31,7 @@ class TypicalityJudge(Judge):
 
     The generator's evidence lower bound of log p(x | y) says two things that networks trained to tell classes apart do
     not: whether an image is usual for y at all, and whether another class explains it as well. The first is a conformal
-    p-value against reconstructions of held-out images of y, which share the generator's own blur: of real images, a
+    p-value against reconstructions of real images of y, which share the generator's own blur: of held-out images, a
     share p is this unusual. For the second a likelihood ratio is enough; to compare it with that of usual images would
     throw out every dark or faint one, in which all classes differ less. Sources: per-class autoencoders as a classifier
     that agrees with people, Schott et al., ICLR 2019; conformal p-values, Vovk et al., 2005.
@@ -38,14 +39,15 @@ class TypicalityJudge(Judge):
     Args:
         judge: whose probabilities are given on; it also names the rivals.
         generator: conditional, with a likelihood.
-        held_out: images that neither was trained on. With n of a class no p-value is below 1 / (n + 1): of a class
-            with few, or none, no image is found unusual, and only the rivals can speak against it.
+        real: what candidates are compared with, such as ``typical_images`` picks. With n of a class no p-value is below
+            1 / (n + 1): of a class with few, or none, no image is found unusual, and only the rivals can speak
+            against it.
     """
 
-    def __init__(self, judge: Judge, generator: Generator, held_out: LabelledImages) -> None:
+    def __init__(self, judge: Judge, generator: Generator, real: LabelledImages) -> None:
         self.judge = judge
         self.generator = generator
-        self.held_out = held_out
+        self.real = real
 
     def _probabilities(self, pixels: Pixels) -> Float[Tensor, "n k"]:
         return self.judge.probabilities(pixels)
@@ -71,12 +73,12 @@ class TypicalityJudge(Judge):
 
     @cached_property
     def _usual(self) -> dict[int, Float[Tensor, " m"]]:
-        """The log-likelihoods of each class's held-out reconstructions, in order; found at the first question."""
+        """The log-likelihoods of each class's reconstructions, in order; found at the first question."""
         usual = {}
-        for label in sorted(set(self.held_out.labels.tolist())):
-            few = self.held_out.take((self.held_out.labels == label).nonzero()[0][:PER_CLASS])
-            pixels = to_pixels(reconstruct(self.generator, few))
-            usual[label] = self.generator.log_likelihood(pixels, torch.from_numpy(few.labels)).sort().values
+        for label in sorted(set(self.real.labels.tolist())):
+            of_class = self.real.take(self.real.labels == label)
+            pixels = to_pixels(reconstruct(self.generator, of_class))
+            usual[label] = self.generator.log_likelihood(pixels, torch.from_numpy(of_class.labels)).sort().values
         return usual
 
     def _rivalled(self, pixels: Pixels, labels: LabelTensor, likelihood: Float[Tensor, " n"]) -> Bool[Tensor, " n"]:
@@ -85,3 +87,21 @@ class TypicalityJudge(Judge):
         rivals = others.topk(min(RIVALS, others.shape[1] - 1), dim=1).indices.unbind(1)
         best = torch.stack([self.generator.log_likelihood(pixels, rival) for rival in rivals]).amax(dim=0)
         return likelihood < best + math.log(ODDS)
+
+
+def typical_images(splits: Splits) -> LabelledImages:
+    """Return images to compare candidates with: of each class, ``PER_CLASS`` evenly spaced over all there are.
+
+    Validation images come first. Where a class has too few of them, reference images fill up: a rare class of grouped
+    data may have one group there, thirty frames of one sign. The generator has seen reference images, so there the
+    p-values are nominal, and if anything too small.
+    """
+    parts = []
+    for label in range(len(splits.class_names)):
+        wanted = PER_CLASS
+        for images in (splits.validation, splits.reference):
+            found = np.flatnonzero(images.labels == label)
+            count = min(wanted, len(found))
+            parts.append(images.take(found[np.arange(count) * len(found) // max(count, 1)]))
+            wanted -= count
+    return LabelledImages.concatenate(parts)

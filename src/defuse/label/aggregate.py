@@ -75,17 +75,6 @@ class Majority:
         return None, answer.value
 
 
-def decide(
-    regions: Regions,
-    verdicts: Sequence[Verdict],
-    majority: Majority = Majority(),  # noqa: B008 - frozen
-    *,
-    class_names: Sequence[str] = (),
-) -> tuple[RegionLabel, ...]:
-    """Decide every region by majority; see ``Majority.decide``."""
-    return majority.decide(regions, verdicts, class_names)
-
-
 def name_of(label: int, class_names: Sequence[str]) -> str:
     """Return the name of a class, or its number where it has none."""
     return class_names[label] if 0 <= label < len(class_names) else f"class {label}"
