@@ -26,6 +26,7 @@ def debug(
     seed: int = 0,
     settings: Mapping[str, Any] | None = None,
     progress: Progress = silent,
+    redo: bool = False,
 ) -> Results:
     """Find, group, label and repair a classifier's errors.
 
@@ -39,6 +40,7 @@ def debug(
         seed: of every random step.
         settings: the configuration's sections, such as ``{"identify": {"budget": 50_000}}``.
         progress: told how far each step is.
+        redo: where the folder holds a run with other settings, keep what does not rest on the change.
 
     Returns:
         The summary and where the report lies; in a notebook it shows itself.
@@ -50,7 +52,8 @@ def debug(
     given = {**(settings or {}), "preset": preset, "seed": seed}
     config = build_config(given, where="settings", defaults={"data": {"source": source}})
     splits = data if isinstance(data, Splits) else read_splits(config)
-    with Run(config, Path(out), classifier=_as_classifier(classifier, splits), splits=splits, progress=progress) as run:
+    under_test = _as_classifier(classifier, splits)
+    with Run(config, Path(out), classifier=under_test, splits=splits, progress=progress, redo=redo) as run:
         return write_results(run)
 
 

@@ -68,8 +68,10 @@ class Run:
         classifier: Classifier | None = None,
         splits: Splits | None = None,
         progress: Progress = silent,
+        redo: bool = False,
     ) -> None:
         self.config = config
+        self._redo = redo
         self.folder = RunDir(out)
         self.progress = progress
         self._given = classifier
@@ -83,7 +85,7 @@ class Run:
             costs = self.costs
             self.config.identify.focus_on(self.splits.reference)
             classifier = classifier_fingerprint(self._fit_classifier(), self.splits.validation.images)
-            claim(self.folder, self.config, data_fingerprint(self.splits), classifier, costs)
+            claim(self.folder, self.config, data_fingerprint(self.splits), classifier, costs, redo=self._redo)
         except BaseException:
             self._held.close()
             raise

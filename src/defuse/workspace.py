@@ -13,6 +13,7 @@ from defuse.config import Config, build_config
 from defuse.distill import CostMatrix
 from defuse.errors import RunError
 from defuse.records import Splits
+from defuse.redo import forget, remade
 from defuse.rundir import RunDir, read_json, write_json
 from defuse.types import ByteImages
 from defuse.versions import versions
@@ -71,14 +72,23 @@ def refuse_foreign(folder: RunDir) -> None:
         raise RunError(f"{folder.root}: not empty and not a run's folder; choose another with --out")
 
 
-def claim(folder: RunDir, config: Config, data: str, classifier: str, costs: CostMatrix) -> None:
+def claim(folder: RunDir, config: Config, data: str, classifier: str, costs: CostMatrix, *, redo: bool = False) -> None:
     """Write the manifest of a new folder, or check that the folder belongs to this very run.
 
     A resumed run takes the thread count of the manifest, since results may differ in the last bit between counts.
 
+    Args:
+        folder: of the run.
+        config: what to do.
+        data: hash of the data.
+        classifier: hash of what is under test.
+        costs: what each wrong answer costs.
+        redo: where configuration, classifier or costs have changed, remove the results that rest on what has changed,
+            and take the folder over.
+
     Raises:
         RunError: the folder belongs to another configuration, other data, another classifier or other costs; the
-            first differing key is named.
+            first differing key is named. With ``redo`` only where nothing could be kept or people's work would go.
     """
     identity = {
         "schema": SCHEMA,
@@ -93,14 +103,18 @@ def claim(folder: RunDir, config: Config, data: str, classifier: str, costs: Cos
         return
     found = _read_manifest(folder)
     mine, theirs = _flat(json.loads(json.dumps(identity))), _flat(found)
-    for key in sorted(mine.keys() | (theirs.keys() - {"threads"})):
-        if key.startswith("versions."):
-            continue
-        if mine.get(key) != theirs.get(key):
-            raise RunError(
-                f"{folder.root}: holds a run with {key} = {theirs.get(key)!r}, not {mine.get(key)!r}; "
-                "use the same configuration to go on, or another --out"
-            )
+    told = {key for key in theirs if key != "threads" and not key.startswith("versions.")}
+    changed = sorted(key for key in mine.keys() | told if mine.get(key) != theirs.get(key))
+    hopeless = [key for key in changed if remade(key) is None]
+    for key in hopeless if redo else changed:
+        keep = "" if hopeless else "add --redo to keep what does not rest on it, "
+        raise RunError(
+            f"{folder.root}: holds a run with {key} = {theirs.get(key)!r}, not {mine.get(key)!r}; "
+            f"use the same configuration to go on, {keep}or use another --out"
+        )
+    if changed:
+        forget(folder, changed)
+        write_json(folder.manifest, {**identity, "threads": found["threads"], "versions": versions()})
     torch.set_num_threads(int(found["threads"]))
 
 

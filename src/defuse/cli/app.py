@@ -51,6 +51,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a dotted key, such as identify.budget=50000. Repeatable."),
 ]
+Redo = Annotated[
+    bool,
+    typer.Option("--redo", help="Settings have changed since: keep what does not rest on them, make the rest anew."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no closing words.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
@@ -104,11 +108,11 @@ def _settle(
 
 
 @contextmanager
-def _run(config: "Config", out: Path, *, quiet: bool) -> Iterator["Run"]:
+def _run(config: "Config", out: Path, *, quiet: bool, redo: bool = False) -> Iterator["Run"]:
     from defuse.cli.bars import Bars
     from defuse.pipeline import Run
 
-    with Bars(quiet=quiet) as bars, Run(config, out, progress=bars) as run:
+    with Bars(quiet=quiet) as bars, Run(config, out, progress=bars, redo=redo) as run:
         yield run
 
 
@@ -130,6 +134,7 @@ def run(
     focus: Focus = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show plan, time and disk, from a short probe.")] = False,
+    redo: Redo = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -150,7 +155,7 @@ def run(
         return
     from defuse.results import write_results
 
-    with _run(settled, folder, quiet=quiet) as opened:
+    with _run(settled, folder, quiet=quiet, redo=redo) as opened:
         results = write_results(opened)
     _tell(results.summary.model_dump(mode="json"), closing_lines(results), as_json=as_json, quiet=quiet)
 
@@ -166,13 +171,14 @@ def _stage(name: str, purpose: str, example: str, attribute: str) -> None:
         changes: Settings = None,
         focus: Focus = None,
         *,
+        redo: Redo = False,
         quiet: Quiet = False,
         as_json: AsJson = False,
     ) -> None:
         from defuse.cli.show import stage_lines, stage_values
 
         settled, folder = _settle(config, out, preset, seed, changes, focus)
-        with _run(settled, folder, quiet=quiet) as opened:
+        with _run(settled, folder, quiet=quiet, redo=redo) as opened:
             getattr(opened, attribute)
             values = stage_values(name, opened)
         _tell(values, stage_lines(values), as_json=as_json, quiet=quiet)
