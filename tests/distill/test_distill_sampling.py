@@ -4,6 +4,7 @@ from distill_toys import BRIGHT, LATENT, THRESHOLD, toys, true_rates
 from scipy.stats import kstest
 
 from defuse.distill import RegionSampler, gather_evidence
+from defuse.judges import Screen
 from defuse.records import Purpose, RegionSamples
 
 MEAN = np.array([0.9, 0.8, -0.3])
@@ -92,3 +93,26 @@ def test_draws_are_bounded():
     few = counting.draw_kept(MEAN - np.array([0, 1.0, 0]), COVARIANCE, 1, 50, limit=100, rng=rng())
     assert 0 < len(few) < 50
     assert sum(asked) == 100
+
+
+@pytest.mark.parametrize("batch", [1024, 30])
+def test_a_probe_finds_every_failing_sample_and_judges_few_others(batch):
+    asked = []
+
+    class Counting(Screen):
+        def keeps(self, pixels, labels):
+            asked.append(len(pixels))
+            return super().keeps(pixels, labels)
+
+    world = toys()
+    mean = MEAN - [1.2, 0, 0]  # mostly read rightly
+    probe = RegionSampler(
+        world.generator, world.classifier, Counting(world.screen.gates, world.screen.judge), batch
+    ).probe(mean, COVARIANCE, 1, 1_000, rng=rng())
+    draw = sampler().draw(mean, COVARIANCE, 1, 1_000, rng=rng())
+    failing = draw.take(draw.kept & (draw.predicted != 1))
+    np.testing.assert_array_equal(probe.failing.z, failing.z)
+    np.testing.assert_array_equal(probe.failing.predicted, failing.predicted)
+    assert probe.kept == pytest.approx(draw.kept.sum(), abs=150)  # the share of 100 samples, times 1,000
+    if batch == 1024:
+        assert sum(asked) == (draw.predicted != 1).sum() + 100

@@ -37,12 +37,10 @@ class Sharpening:
         """Return the candidate with a sharper Gaussian; its draws depend on the seed, its key and the round alone."""
         for number in range(self.rounds):
             rng = numpy_rng(seed, "distill", *candidate.key, "sharpen", number)
-            draw = sampler.draw(candidate.mean, candidate.covariance, candidate.label, self.draws, rng=rng)
-            wrong = draw.kept & (draw.predicted != candidate.label)
-            failing = int(wrong.sum())
-            if failing < FEWEST or failing >= self.enough * int(draw.kept.sum()):
+            probe = sampler.probe(candidate.mean, candidate.covariance, candidate.label, self.draws, rng=rng)
+            if len(probe.failing) < FEWEST or len(probe.failing) >= self.enough * probe.kept:
                 break
-            candidate = _fit(candidate, draw.take(wrong))
+            candidate = _fit(candidate, probe.failing)
         return candidate
 
 
