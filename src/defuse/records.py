@@ -319,12 +319,15 @@ class SweepPoint:
         validation: accuracy on validation images; nothing tried when the fine-tuning diverged.
         region: failure rate on the ``select`` samples of all repaired regions; nothing tried when it diverged.
         allowed: whether it holds the cap on accuracy loss.
+        blend: how much of the way from the given weights to the tuned ones was gone: the most that holds the cap, or
+            the least that was tried where none does.
     """
 
     weight: float
     validation: Rate
     region: Rate
     allowed: bool
+    blend: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -334,7 +337,7 @@ class Repair:
     Attributes:
         chosen: the lambda that was chosen; None when no lambda met the cap and the old weights were returned.
         steps: optimiser steps of every fine-tuning, the control's too.
-        control: the same steps on reference data alone.
+        control: the same steps on reference data alone, and the same blend.
         negative_flips: share of test images that the old model got right and the new one gets wrong.
     """
 

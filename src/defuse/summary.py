@@ -115,12 +115,13 @@ class ScoresSummary(Part):
 
 
 class SweepSummary(Part):
-    """One lambda: its validation accuracy, its failure rate on select samples, and whether it met the cap."""
+    """One lambda on what selection may see, whether it met the cap, and how far from the given weights it went."""
 
     weight: float
     validation_accuracy: Share
     region_failure_rate: Share
     allowed: bool
+    blend: float
 
 
 class RepairSummary(Part):
@@ -257,6 +258,7 @@ def _repair(run: Run) -> RepairSummary | None:
                 validation_accuracy=Share.of(point.validation),
                 region_failure_rate=Share.of(point.region),
                 allowed=point.allowed,
+                blend=point.blend,
             )
             for point in repair.sweep
         ),

@@ -107,7 +107,7 @@ def test_cap_is_kept_and_the_old_model_returned(toy):
         lambda part: replace(part, images=toy.splits.reference.images[toy.splits.reference.labels == 0][:200]),
         Purpose.REPAIR,
     )
-    corrected = run(reversed_labels, replace(QUICK, lambdas=(30.0, 100.0), steps=25))
+    corrected = run(reversed_labels, replace(QUICK, lambdas=(30.0, 100.0), steps=25, blends=(1.0,)))
     repair = corrected.repair
     assert not any(point.allowed for point in repair.sweep)
     assert all(point.validation.value < repair.before.validation.value - 0.001 for point in repair.sweep)

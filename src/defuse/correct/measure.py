@@ -58,7 +58,9 @@ class Measure:
     targets: tuple[Target, ...]
     kept_only: bool
 
-    def point(self, model: Classifier | None, weight: float, before: Rate, max_accuracy_loss: float) -> SweepPoint:
+    def point(
+        self, model: Classifier | None, weight: float, before: Rate, max_accuracy_loss: float, blend: float = 1.0
+    ) -> SweepPoint:
         """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed."""
         if model is None:
             return SweepPoint(weight, UNTRIED, UNTRIED, allowed=False)
@@ -68,7 +70,8 @@ class Measure:
             region = failure_rate(model, samples.images, samples.labels)
         except ClassifierError:
             return SweepPoint(weight, UNTRIED, UNTRIED, allowed=False)
-        return SweepPoint(weight, validation, region, allowed=holds_cap(before, validation, max_accuracy_loss))
+        allowed = holds_cap(before, validation, max_accuracy_loss)
+        return SweepPoint(weight, validation, region, allowed=allowed, blend=blend)
 
     def scores(self, model: Classifier) -> Scores:
         """Return the final figures."""

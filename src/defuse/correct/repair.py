@@ -9,12 +9,13 @@ from pydantic.dataclasses import dataclass
 
 from defuse.classifiers import TorchClassifier
 from defuse.classifiers.base import Classifier
+from defuse.correct.blend import blend
 from defuse.correct.finetune import draw_batches, fine_tune
 from defuse.correct.measure import Measure, accuracy, select
 from defuse.correct.targets import find_targets, pool
 from defuse.errors import ClassifierError
 from defuse.progress import Progress, silent
-from defuse.records import Purpose, RegionLabel, Regions, Repair, Splits, SweepPoint
+from defuse.records import Purpose, Rate, RegionLabel, Regions, Repair, Splits, SweepPoint
 from defuse.seeds import derive
 from defuse.types import STRICT
 
@@ -43,7 +44,8 @@ class Correct:
 
     Source: Slack et al. (arXiv:2102.06162), the correction step. Deviations: the model is chosen on validation images
     and on region samples set aside for selection, never on test images or final samples; the same steps on reference
-    data alone (the control) are reported beside it; the values are ours, since the paper's were not at hand.
+    data alone (the control) are reported beside it; weights are blended with the given ones as far as the cap on
+    accuracy loss demands; the values are ours, since the paper's were not at hand.
 
     Attributes:
         lambdas: weights of the region term, each at least 0; 0 repeats the control.
@@ -51,6 +53,8 @@ class Correct:
         batch_size: reference images per step.
         region_batch_size: region samples per step.
         learning_rate: Adam's at the first step; it falls to 0 along a cosine.
+        blends: shares of the way from the given weights to the tuned ones; for each lambda the largest that holds the
+            cap is taken. The published method goes all the way.
         max_accuracy_loss: the most validation accuracy that a repair may cost, as a share: 0.001 is 0.1 points.
         kept_only: whether only samples that the judges kept are used, for repair and for every region figure; the
             preset ``paper``, which has no judges, takes all.
@@ -61,6 +65,7 @@ class Correct:
     batch_size: Annotated[int, Field(ge=1)] = 128
     region_batch_size: Annotated[int, Field(ge=1)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    blends: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.25)
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.001
     kept_only: bool = True
 
@@ -122,8 +127,7 @@ class Correct:
         sweep: list[SweepPoint] = []
         repaired: dict[float, TorchClassifier] = {}
         for weight in self.lambdas:
-            tuned = tune(weight=weight)
-            point = measure.point(tuned, weight, cap_on, self.max_accuracy_loss)
+            tuned, point = self._blended(model, tune(weight=weight), weight, measure, cap_on)
             sweep.append(point)
             if tuned is not None and point.allowed:
                 repaired[weight] = tuned
@@ -131,6 +135,8 @@ class Correct:
         new = model if chosen is None else repaired[chosen.weight]
         before = measure.scores(model)
         control = tune(weight=0.0)
+        if control is not None and chosen is not None:
+            control = blend(model, control, chosen.blend)
         repair = Repair(
             chosen=None if chosen is None else chosen.weight,
             steps=self.steps,
@@ -142,9 +148,24 @@ class Correct:
         )
         return Corrected(repair, new, self._reason(repair), control if repair.control.test.trials else None)
 
+    def _blended(
+        self, model: TorchClassifier, tuned: TorchClassifier | None, weight: float, measure: Measure, cap_on: Rate
+    ) -> tuple[TorchClassifier | None, SweepPoint]:
+        """Go as much of the way to the tuned weights as the cap allows."""
+        if tuned is None:
+            return None, measure.point(None, weight, cap_on, self.max_accuracy_loss)
+        for share in sorted(self.blends, reverse=True):
+            blended = blend(model, tuned, share)
+            point = measure.point(blended, weight, cap_on, self.max_accuracy_loss, share)
+            if point.allowed:
+                break
+        return blended, point
+
     def _reason(self, repair: Repair) -> str:
-        if repair.chosen is not None:
-            return f"repaired with lambda {repair.chosen:g}"
+        chosen = next((point for point in repair.sweep if point.weight == repair.chosen), None)
+        if chosen is not None:
+            way = "" if chosen.blend == 1 else f", {chosen.blend:g} of the way from the given weights"
+            return f"repaired with lambda {chosen.weight:g}{way}"
         if not any(point.validation.trials for point in repair.sweep):
             return "not repaired: the loss became NaN for every lambda; lower correct.learning_rate"
         return (

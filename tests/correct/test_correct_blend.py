@@ -1,0 +1,59 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from defuse.classifiers import TorchClassifier
+from defuse.correct import Correct, measure
+from defuse.correct.blend import blend
+
+NAMES = ("a", "b", "c")
+
+
+def linear(seed):
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64, affine=False), nn.Linear(64, 3))
+    module[1].running_mean.uniform_()
+    module[1].num_batches_tracked.fill_(seed)
+    return TorchClassifier(module, NAMES)
+
+
+@pytest.mark.parametrize("share", [0.25, 0.5, 1.0])
+def test_a_linear_model_s_logits_lie_as_far_between_as_its_weights(share):
+    given, tuned = linear(1), linear(2)
+    tuned.module[1].load_state_dict(given.module[1].state_dict())
+    before = [copy.deepcopy(model.module.state_dict()) for model in (given, tuned)]
+    pixels = torch.rand(5, 1, 8, 8)
+    found = blend(given, tuned, share).logits(pixels)
+    torch.testing.assert_close(found, torch.lerp(given.logits(pixels), tuned.logits(pixels), share))
+    for model, weights in zip((given, tuned), before, strict=True):
+        assert all(torch.equal(value, weights[name]) for name, value in model.module.state_dict().items())
+
+
+def test_counters_are_the_tuned_model_s():
+    assert blend(linear(1), linear(2), 0.5).module[1].num_batches_tracked == 2
+
+
+def test_the_most_of_the_way_that_holds_the_cap_is_gone_by_the_control_too(toy, monkeypatch):
+    """The cap is made to break at the first two shares."""
+    settings = Correct(lambdas=(1.0,), steps=15, batch_size=64, region_batch_size=64, blends=(0.5, 1.0, 0.25, 0.75))
+    whole = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
+    assert whole.repair.sweep[0].blend == 1.0
+    answers = iter([False, False, True])
+    monkeypatch.setattr(measure, "holds_cap", lambda *_: next(answers))
+    corrected = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
+    assert (corrected.repair.chosen, corrected.repair.sweep[0].blend) == (1.0, 0.5)
+    assert corrected.reason == "repaired with lambda 1, 0.5 of the way from the given weights"
+    for found, tuned in ((corrected.classifier, whole.classifier), (corrected.control, whole.control)):
+        expected = blend(toy.classifier, tuned, 0.5).module.state_dict()
+        for name, value in found.module.state_dict().items():
+            torch.testing.assert_close(value, expected[name])
+
+
+def test_where_no_share_holds_the_cap_the_least_is_recorded_and_nothing_repaired(toy, monkeypatch):
+    monkeypatch.setattr(measure, "holds_cap", lambda *_: False)
+    settings = Correct(lambdas=(1.0,), steps=5, batch_size=64, region_batch_size=64)
+    corrected = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
+    assert corrected.classifier is toy.classifier
+    assert (corrected.repair.chosen, corrected.repair.sweep[0].blend) == (None, 0.25)
