@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs"), help="where the runs' folders go")
     parser.add_argument("--json", type=Path, help="folder of the results [default: benchmarks/results]")
+    parser.add_argument("--redo", action="store_true", help="settings have changed since the folder was made")
     parser.add_argument("--quick", action="store_true", help="a small search on few images, to see that it works")
     options = parser.parse_args()
     for preset in options.preset:
@@ -45,6 +46,7 @@ def _measure(options: argparse.Namespace, preset: str) -> dict[str, Any]:
     out = options.out / f"{options.name}-{preset}-{options.seed}"
     quick = ["data.split.limit=3000", "identify.budget=4000", "generator.epochs=3", "generator.min_reconstruction=0"]
     arguments = ["run", options.config, "--preset", preset, "--seed", str(options.seed)]
+    arguments += ["--redo"] if options.redo else []
     arguments += ["--set", f"data.source={options.source}"]
     settings = options.set + (quick if options.quick else [])
     arguments += [part for setting in settings for part in ("--set", setting)]

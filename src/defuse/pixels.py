@@ -1,9 +1,15 @@
-"""The one place where stored 8-bit images become tensors and tensors become 8-bit images."""
+"""The one place where stored 8-bit images become tensors and tensors 8-bit images, and how much can be seen on them."""
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from defuse.types import ByteImages, Pixels
+
+WINDOW = 9 / 32
+"""Side of the neighbourhood that ``detail`` takes the mean of, as a share of the image's shorter side."""
 
 
 def to_pixels(images: ByteImages, device: torch.device | str = "cpu") -> Pixels:
@@ -22,3 +28,20 @@ def to_bytes(pixels: Pixels) -> ByteImages:
 def quantise(pixels: Pixels) -> Pixels:
     """Return the values that survive storage as 8-bit images, still as floats in [0, 1]."""
     return pixels.clamp(0.0, 1.0).mul(255.0).round_().div_(255.0)
+
+
+def contrast(pixels: Pixels) -> Float[Tensor, " n"]:
+    """Return the standard deviation of the values in the middle of each image, of the strongest channel, (n,)."""
+    height, width = pixels.shape[2:]
+    middle = pixels[:, :, height // 5 : height - height // 5, width // 5 : width - width // 5]
+    values = middle.flatten(2)
+    return (values - values.mean(2, keepdim=True)).square().mean(2).sqrt().amax(1)
+
+
+def detail(pixels: Pixels) -> Float[Tensor, " n"]:
+    """Return the contrast that is left when each value's neighbourhood has been subtracted, in [0, 1], (n,).
+
+    Slow changes of light do not count, nor does what a blur wider than the neighbourhood has left.
+    """
+    side = max(3, int(min(pixels.shape[2:]) * WINDOW) | 1)
+    return contrast(pixels - avg_pool2d(pixels, side, stride=1, padding=side // 2, count_include_pad=False))

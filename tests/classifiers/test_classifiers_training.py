@@ -10,7 +10,7 @@ from torch import nn
 
 from defuse.augment import augmented
 from defuse.classifiers import NETWORKS, TorchClassifier, Training, build_network, train
-from defuse.classifiers.training import COARSE, _schedule, blended, coarsened, contrast
+from defuse.classifiers.training import COARSE, _schedule, blended, coarsened
 from defuse.errors import ClassifierError
 from defuse.records import LabelledImages
 
@@ -238,13 +238,6 @@ def test_coarsened_images_hold_no_detail_and_no_class(n, share, seed):
     torch.testing.assert_close(meant[n - changed :], torch.full((changed, 5), 0.2))
     for image in coarse[n - changed :]:
         assert torch.linalg.matrix_rank(image[0], atol=1e-4) < COARSE[1]
-
-
-def test_contrast_is_that_of_the_middle_and_of_the_strongest_channel():
-    pixels = torch.full((3, 3, 20, 20), 0.5)
-    pixels[1, 2, 4:16, 4:10] = 0.7
-    pixels[2, :, :4] = 1.0  # a bright sky says nothing of the sign
-    torch.testing.assert_close(contrast(pixels), torch.tensor([0.0, 0.1, 0.0]))
 
 
 def test_a_judge_of_faint_images_learns_not_to_tell():

@@ -14,6 +14,7 @@ from defuse.judges import (
     Judge,
     KeepsLabel,
     LabelGate,
+    Legible,
     Misclassified,
     Plausible,
     ReadAs,
@@ -29,6 +30,7 @@ GATES = {
     "read as": ReadAs(2),
     "keeps label": KeepsLabel(),
     "keeps label, lenient": KeepsLabel(threshold=0.3),
+    "legible": Legible(detail=0.25),
     "plausible": Plausible(level=0.3),
 }
 

@@ -16,7 +16,7 @@ from defuse.augment import Augment, augmented
 from defuse.classifiers.networks import isolated_random_state
 from defuse.classifiers.wrapper import TorchClassifier
 from defuse.errors import ClassifierError
-from defuse.pixels import to_pixels
+from defuse.pixels import contrast, to_pixels
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages
 from defuse.seeds import derive, torch_rng
@@ -50,7 +50,7 @@ class Training:
             likely in the target: a network that has seen unreadable images is not sure of them (outlier exposure,
             Hendrycks et al., ICLR 2019).
         faint: contrast below which an image, once changed, is trained on with all classes equally likely: a network
-            can read what no person sees. See ``contrast``.
+            can read what no person sees. See ``pixels.contrast``.
     """
 
     epochs: Annotated[int, Field(ge=1)] = 4
@@ -207,10 +207,3 @@ def coarsened(pixels: Pixels, targets: Targets, share: float, rng: torch.Generat
     pixels[-count:] = interpolate(small, size=pixels.shape[2:], mode="bilinear", align_corners=False)
     targets[-count:] = 1 / targets.shape[1]
     return pixels, targets
-
-
-def contrast(pixels: Pixels) -> Float[Tensor, " n"]:
-    """Return the standard deviation of the values in the middle of each image, of the strongest channel, (n,)."""
-    height, width = pixels.shape[2:]
-    middle = pixels[:, :, height // 5 : height - height // 5, width // 5 : width - width // 5]
-    return middle.flatten(2).std(2, correction=0).amax(1)

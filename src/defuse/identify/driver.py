@@ -19,14 +19,14 @@ from defuse.generators import Generator
 from defuse.identify.proposals import AnyProposal, PosteriorNoise, Proposal, StyleTransfer
 from defuse.identify.seeds import Reconstructs, Seeds, encode_seeds
 from defuse.identify.shards import Shard, join, read_shard, write_shard
-from defuse.judges import Candidates, Gate, Judge, KeepsLabel, LabelGate, Misclassified, Plausible, ReadAs
+from defuse.judges import Candidates, Gate, Judge, KeepsLabel, LabelGate, Legible, Misclassified, Plausible, ReadAs
 from defuse.pixels import quantise
 from defuse.progress import Progress, silent
 from defuse.records import Failures, LabelledImages, ProposalCount, Search
 from defuse.seeds import numpy_rng
 from defuse.types import STRICT, Labels
 
-AnyGate = Annotated[Reconstructs | Misclassified | KeepsLabel | Plausible, Field(discriminator="kind")]
+AnyGate = Annotated[Reconstructs | Misclassified | Legible | KeepsLabel | Plausible, Field(discriminator="kind")]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -62,6 +62,7 @@ class Identify:
     gates: Annotated[tuple[AnyGate, ...], Field(min_length=1)] = (
         Reconstructs(),
         Misclassified(),
+        Legible(),
         KeepsLabel(),
         Plausible(),
     )
