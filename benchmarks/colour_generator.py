@@ -1,0 +1,332 @@
+"""Which generator of colour images finds the most failures that are real and distinct per CPU minute?
+
+python benchmarks/colour_generator.py --source gtsrb.npz --groups gtsrb_meta.npz:train_track
+
+Every variant is trained on every third frame of the reference tracks and searched with the same classifier, judges,
+gates, budget and seed. One JSON per variant under --out: a run that was stopped goes on with the next. An oracle that
+no variant sees says which of the kept failures are real. Distinct: within one confusion, images nearer than ``NEAR``
+count once.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from main_job import MACHINE, RESULTS, current_commit
+from oracle import confirmed, train_oracle
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from defuse.config import build_config, read_config
+from defuse.generators import VAE, ConvVAE, Generator, reconstruction_accuracy
+from defuse.generators.likelihood import Bound, divergence, log_variance
+from defuse.generators.networks import Architecture, Autoencoder, Residual
+from defuse.generators.training import Progression, train
+from defuse.pipeline import Run
+from defuse.pixels import to_bytes
+from defuse.progress import silent
+from defuse.records import Failures, LabelledImages
+from defuse.types import ByteImages, Codes, Labels, LabelTensor, Mask, Pixels
+from defuse.versions import versions
+
+THUMBNAIL = 8
+"""Side to which images are shrunk to compare them."""
+
+NEAR = 0.06
+"""Root mean square distance of two thumbnails, in [0, 1], below which they are one finding."""
+
+PURE = 0.98
+"""Share of real failures at which variants are compared."""
+
+BATCH = 1_000
+
+EPOCHS = 12
+
+
+class Logistic(Autoencoder):
+    """A discretised logistic likelihood over the 256 grey values, with one learned scale (Kingma et al., 2016)."""
+
+    def log_likelihood(self, logits: Pixels, pixels: Pixels) -> Tensor:
+        """Return log p(x | z, y) in nats: a mass, not a density, so not comparable with the Gaussian's."""
+        scale = torch.exp(0.5 * log_variance(self.get_parameter("pixel_noise"))) * 3**0.5 / torch.pi
+        mean, half = torch.sigmoid(logits), 0.5 / 255
+        above = torch.where(pixels > 1 - half, 1.0, torch.sigmoid((pixels + half - mean) / scale))
+        below = torch.where(pixels < half, 0.0, torch.sigmoid((pixels - half - mean) / scale))
+        return (above - below).clamp(min=1e-7).log().sum((1, 2, 3))
+
+
+class Features(Autoencoder):
+    """The Gaussian likelihood and, while training, the distance between features of a judge's first layers."""
+
+    weight = 300.0
+    eyes: nn.Module  # set from outside, frozen, no part of the weights
+
+    def bound(self, pixels: Pixels, labels: LabelTensor, noise: Codes) -> Bound:
+        """Return the bound; in training the reconstruction's part holds the features' distance too."""
+        if not self.training:
+            return super().bound(pixels, labels, noise)
+        decoded, result = _decoded(self, pixels, labels, noise)
+        misfit = (_eyes(self)(decoded) - _eyes(self)(pixels)).square().mean((1, 2, 3))
+        return Bound(result.reconstruction + self.weight * misfit, result.divergence)
+
+
+class Adversarial(Autoencoder):
+    """The Gaussian likelihood and, while training, a small patch discriminator's hinge loss (Lim and Ye, 2017)."""
+
+    weight = 30.0
+
+    def bound(self, pixels: Pixels, labels: LabelTensor, noise: Codes) -> Bound:
+        """Return the bound; in training the discriminator takes a step and its score of the decoded is added."""
+        if not self.training:
+            return super().bound(pixels, labels, noise)
+        decoded, result = _decoded(self, pixels, labels, noise)
+        critic, optimiser = _critic(self)
+        optimiser.zero_grad()
+        hinge = functional.relu(1 - critic(pixels)).mean() + functional.relu(1 + critic(decoded.detach())).mean()
+        hinge.backward()
+        optimiser.step()
+        score = critic(decoded).mean((1, 2, 3))  # its gradient on the critic is wiped before the critic's next step
+        return Bound(result.reconstruction - self.weight * score, result.divergence)
+
+
+class Deep(Autoencoder):
+    """A residual block after every step up of the decoder."""
+
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__(shape)
+        self.decoder.up = nn.ModuleList(
+            _Both(block, Residual(block.norm.scale.shape[1], shape.labels)) for block in self.decoder.up
+        )
+        self.to(memory_format=torch.channels_last)
+
+
+class Dropout(Autoencoder):
+    """A tenth of the code's coordinates and of the encoder's hidden units are silenced while training."""
+
+    def __init__(self, shape: Architecture) -> None:
+        super().__init__(shape)
+        self.encoder.dense = _Both(self.encoder.dense, _Drop())
+
+
+class _Both(nn.Module):
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        return self.second(self.first(features, condition), condition)
+
+
+class _Drop(nn.Module):
+    def forward(self, features: Tensor, condition: Tensor) -> Tensor:
+        del condition
+        return functional.dropout(features, 0.1, self.training)
+
+
+def _decoded(network: Autoencoder, pixels: Pixels, labels: LabelTensor, noise: Codes) -> tuple[Pixels, Bound]:
+    condition = network.condition(labels)
+    mean, spread = network.encoder(pixels, condition)
+    logits = network.decoder(mean + torch.exp(0.5 * spread) * noise, condition)
+    return torch.sigmoid(logits), Bound(-network.log_likelihood(logits, pixels), divergence(mean, spread))
+
+
+_HELD: dict[str, Any] = {}
+"""What a variant needs beside its weights: the judge's layers, the discriminator. One variant at a time."""
+
+
+def _eyes(network: Autoencoder) -> nn.Module:
+    del network
+    return _HELD["eyes"]
+
+
+def _critic(network: Autoencoder) -> tuple[nn.Module, torch.optim.Optimizer]:
+    if _HELD.get("of") is not network:
+        critic = nn.Sequential(
+            nn.Conv2d(3, 32, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(32, 64, 4, 2, 1),
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(64, 1, 3, 1, 1),
+        )
+        _HELD.update(of=network, critic=(critic, torch.optim.Adam(critic.parameters(), 4e-4, betas=(0.5, 0.9))))
+    return _HELD["critic"]
+
+
+BASE = VAE(latent=32, epochs=EPOCHS)
+VARIANTS: dict[str, tuple[VAE, type[Autoencoder]]] = {
+    "gaussian": (BASE, Autoencoder),
+    "feature loss": (BASE, Features),
+    "discretised logistic": (BASE, Logistic),
+    "64 latents": (replace(BASE, latent=64), Autoencoder),
+    "adversarial term": (BASE, Adversarial),
+    "beta 0.5": (replace(BASE, beta=0.5), Autoencoder),
+    "residual decoder": (BASE, Deep),
+    "augmentation": (replace(BASE, augment="affine_light"), Autoencoder),
+    "16 latents": (replace(BASE, latent=16), Autoencoder),
+    "dropout": (BASE, Dropout),
+}
+"""Each changes one thing."""
+
+
+def main() -> None:
+    """Measure the variants that the folder does not hold yet, then write the result."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", default="examples/gtsrb.yaml")
+    parser.add_argument("--source", required=True, help="the data set")
+    parser.add_argument("--groups", required=True, help="FILE:COLUMN that says which images show one sign")
+    parser.add_argument("--run", type=Path, required=True, help="a run's folder, for its classifier and judges")
+    parser.add_argument("--out", type=Path, default=Path("runs/colour-generator"))
+    parser.add_argument("--oracle", type=Path, default=Path("runs/oracle-gtsrb"))
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
+    parser.add_argument("--budget", type=int, default=60_000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=RESULTS / "colour_generator.json")
+    parser.add_argument("--quick", action="store_true", help="one epoch, a small search")
+    options = parser.parse_args()
+    settings = [f"data.source={options.source}", f"data.groups={options.groups}", f"identify.budget={options.budget}"]
+    config = build_config({**read_config(Path(options.config)), "seed": options.seed}, settings)
+    options.out.mkdir(parents=True, exist_ok=True)
+    run, commit = Run(config, options.run), current_commit()
+    cells = {}
+    for name in options.variants:
+        cell = _cell(options, name, "json")
+        if not cell.exists():
+            cell.write_text(json.dumps(_measure(run, name, options), indent=2) + "\n", encoding="utf-8")
+        cells[name] = json.loads(cell.read_text(encoding="utf-8"))
+        print(name, cells[name], flush=True)
+    result = {
+        "figures": {f"{name}.{key}": value for name, cell in cells.items() for key, value in cell.items()},
+        "command": f"python benchmarks/colour_generator.py --budget {options.budget} --seed {options.seed}",
+        "budget": options.budget,
+        "commit": commit,
+        "seed": options.seed,
+        "versions": versions(),
+        "machine": MACHINE,
+        "seconds": round(sum(cell["train_cpu_seconds"] + cell["search_cpu_seconds"] for cell in cells.values()), 1),
+    }
+    options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def _measure(run: Run, name: str, options: argparse.Namespace) -> dict[str, float]:
+    reference, held_out = _third(run.splits.reference), run.splits.validation
+    generator, trained = _trained(run, name, reference, options)
+    quality = reconstruction_accuracy(generator, run.classifier.predict, held_out)
+    judge = run.panel.gate_with(generator, replace(run.splits, reference=reference))
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        found = run.config.identify.run(
+            reference,
+            generator,
+            run.classifier,
+            judge,
+            seed=options.seed,
+            shard_path=lambda number: Path(folder) / f"{number}.parquet",
+        )
+    searched = time.process_time() - began
+    failures = found.failures
+    images, labels, answers = _decode(generator, failures), failures.label, failures.predicted
+    np.savez(_cell(options, name, "npz"), images=images, label=labels, predicted=answers)
+    oracle = train_oracle(run.splits, options.oracle, epochs=1 if options.quick else 10)
+    real = confirmed(oracle, images, labels)
+    pure = real & _purest(real, failures.scores["keeps_label"])
+    distinct = _distinct(images[real], labels[real], answers[real])
+    at_equal_purity = _distinct(images[pure], labels[pure], answers[pure])
+    return {
+        **trained,
+        "search_cpu_seconds": round(searched, 1),
+        "reconstruction_kept": round(quality.kept.value, 4),
+        "flips": sum(count.flips for count in found.search.counts),
+        "kept": len(failures),
+        "real": round(float(real.mean()), 4) if len(real) else 0.0,
+        "confusions": len({*zip(labels[real].tolist(), answers[real].tolist(), strict=True)}),
+        "distinct_real": distinct,
+        "distinct_real_per_cpu_minute": round(60 * distinct / searched, 2),
+        "at_equal_purity_per_cpu_minute": round(60 * at_equal_purity / searched, 2),
+    }
+
+
+def _trained(
+    run: Run, name: str, reference: LabelledImages, options: argparse.Namespace
+) -> tuple[ConvVAE, dict[str, float]]:
+    """Return a variant's generator and how its training went; it is trained once."""
+    settings, kind = VARIANTS[name]
+    settings = replace(settings, epochs=1) if options.quick else settings
+    _HELD["eyes"] = run.panel.gate.members[0].classifier.module[0:2]
+    torch.manual_seed(options.seed)
+    network = kind(settings.architecture(reference))
+    weights, notes = _cell(options, name, "safetensors"), _cell(options, name, "training.json")
+    if notes.exists():
+        network.load_state_dict(load_file(weights))
+        return ConvVAE(network), json.loads(notes.read_text(encoding="utf-8"))
+    began = time.process_time()
+    history = train(
+        Progression.start(network),
+        reference,
+        run.splits.validation,
+        settings.schedule,
+        seed=options.seed,
+        checkpoint=None,
+        progress=silent,
+    )
+    trained = {
+        "train_cpu_seconds": round(time.process_time() - began, 1),
+        "best_epoch": history.best.number,
+        "held_out_nats": round(history.best.held_out, 1),
+        "train_nats": round(history.best.train, 1),
+        "divergence_nats": round(history.best.divergence, 1),
+    }
+    save_file({key: value.contiguous() for key, value in network.state_dict().items()}, weights)
+    notes.write_text(json.dumps(trained) + "\n", encoding="utf-8")
+    return ConvVAE(network), trained
+
+
+def _cell(options: argparse.Namespace, name: str, ending: str) -> Path:
+    return options.out / f"{name.replace(' ', '_')}.{ending}"
+
+
+def _third(images: LabelledImages) -> LabelledImages:
+    """Return every third image: frames of a track follow each other, so every track stays."""
+    return images.take(np.argsort(images.rows)[::3])
+
+
+@torch.inference_mode()
+def _decode(generator: Generator, failures: Failures) -> ByteImages:
+    z, labels = torch.from_numpy(failures.z), torch.from_numpy(failures.label)
+    rows = range(0, max(len(z), 1), BATCH)
+    return np.concatenate([to_bytes(generator.decode(z[i : i + BATCH], labels[i : i + BATCH])) for i in rows])
+
+
+def _purest(real: Mask, scores: np.ndarray) -> Mask:
+    """Return the largest set of the best-scored failures of which a share ``PURE`` is real."""
+    order = np.argsort(-scores, kind="stable")
+    share = np.cumsum(real[order]) / np.arange(1, len(order) + 1)
+    enough = np.flatnonzero(share >= PURE)
+    chosen = np.zeros(len(order), dtype=bool)
+    chosen[order[: enough[-1] + 1 if len(enough) else 0]] = True
+    return chosen
+
+
+def _distinct(images: ByteImages, labels: Labels, answers: Labels) -> int:
+    """Count images, leaving out each that is near one counted before in the same confusion."""
+    if not len(images):
+        return 0
+    side = images.shape[1] // THUMBNAIL
+    small = images[:, : side * THUMBNAIL, : side * THUMBNAIL].astype(np.float32) / 255
+    small = small.reshape(len(images), THUMBNAIL, side, THUMBNAIL, side, -1).mean((2, 4)).reshape(len(images), -1)
+    counted: dict[tuple[int, int], list[np.ndarray]] = {}
+    for thumbnail, label, answer in zip(small, labels, answers, strict=True):
+        near = counted.setdefault((int(label), int(answer)), [])
+        if all(np.sqrt(np.square(thumbnail - other).mean()) >= NEAR for other in near):
+            near.append(thumbnail)
+    return sum(map(len, counted.values()))
+
+
+if __name__ == "__main__":
+    main()
