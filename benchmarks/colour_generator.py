@@ -1,6 +1,6 @@
 """Which generator of colour images finds the most failures that are real and distinct per CPU minute?
 
-python benchmarks/colour_generator.py --source gtsrb.npz --groups gtsrb_meta.npz:train_track
+python benchmarks/colour_generator.py --source gtsrb.npz --groups gtsrb_meta.npz:train_track --run RUN
 
 Every variant is trained on every third frame of the reference tracks and searched with the same classifier, judges,
 gates, budget and seed. One JSON per variant under --out: a run that was stopped goes on with the next. An oracle that
@@ -66,14 +66,14 @@ class Features(Autoencoder):
     """The Gaussian likelihood and, while training, the distance between features of a judge's first layers."""
 
     weight = 300.0
-    eyes: nn.Module  # set from outside, frozen, no part of the weights
 
     def bound(self, pixels: Pixels, labels: LabelTensor, noise: Codes) -> Bound:
         """Return the bound; in training the reconstruction's part holds the features' distance too."""
         if not self.training:
             return super().bound(pixels, labels, noise)
         decoded, result = _decoded(self, pixels, labels, noise)
-        misfit = (_eyes(self)(decoded) - _eyes(self)(pixels)).square().mean((1, 2, 3))
+        eyes: nn.Module = _HELD["eyes"]
+        misfit = (eyes(decoded) - eyes(pixels)).square().mean((1, 2, 3))
         return Bound(result.reconstruction + self.weight * misfit, result.divergence)
 
 
@@ -108,7 +108,7 @@ class Deep(Autoencoder):
 
 
 class Dropout(Autoencoder):
-    """A tenth of the code's coordinates and of the encoder's hidden units are silenced while training."""
+    """A tenth of the encoder's hidden units are silenced while training."""
 
     def __init__(self, shape: Architecture) -> None:
         super().__init__(shape)
@@ -139,11 +139,6 @@ def _decoded(network: Autoencoder, pixels: Pixels, labels: LabelTensor, noise: C
 
 _HELD: dict[str, Any] = {}
 """What a variant needs beside its weights: the judge's layers, the discriminator. One variant at a time."""
-
-
-def _eyes(network: Autoencoder) -> nn.Module:
-    del network
-    return _HELD["eyes"]
 
 
 def _critic(network: Autoencoder) -> tuple[nn.Module, torch.optim.Optimizer]:

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool
 
 from defuse.judges import Judge, Judges
+from defuse.judges.gates import probability_of
 from defuse.judges.networks import Unanimous
 from defuse.judges.panel import JudgeTraining
 from defuse.pixels import to_pixels
@@ -39,7 +40,6 @@ def confirmed(oracle: Judge, images: ByteImages, labels: Labels) -> Bool[np.ndar
     parts = [np.zeros(0, dtype=bool)]
     for start in range(0, len(images), BATCH):
         rows = slice(start, start + BATCH)
-        probabilities = oracle.probabilities(to_pixels(images[rows]))
-        own = probabilities.gather(1, torch.from_numpy(labels[rows])[:, None])[:, 0]
+        own = probability_of(oracle.probabilities(to_pixels(images[rows])), torch.from_numpy(labels[rows]))
         parts.append((own >= SURE).numpy())
     return np.concatenate(parts)

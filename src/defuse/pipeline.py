@@ -23,6 +23,7 @@ from defuse.classifiers import (
 )
 from defuse.config import Config
 from defuse.correct import Corrected, build_suite, load_corrected, save_corrected, save_suite
+from defuse.correct.measure import accuracy
 from defuse.data import open_source, split
 from defuse.distill import CostMatrix, load_regions, nearest_images, save_regions
 from defuse.errors import RunError
@@ -182,7 +183,7 @@ class Run:
     def gate_judge(self) -> Judge:
         """Who decides whether an image still shows its label: the panel's gate, and a generator that knows classes."""
         panel, validation = self.panel, self.splits.validation
-        under_test = Rate(int((self.classifier.predict(validation.images) == validation.labels).sum()), len(validation))
+        under_test = accuracy(self.classifier, validation)
         weakest = min(panel.accuracy[: len(self.config.judges.gate)], key=lambda rate: rate.value)
         if weakest.value < under_test.value - WEAKER:
             _LOG.warning(
@@ -305,8 +306,7 @@ class Run:
     @cached_property
     def test_accuracy(self) -> Rate:
         """The given model's accuracy on the test images."""
-        test = self.splits.test
-        return Rate(int((self.classifier.predict(test.images) == test.labels).sum()), len(test))
+        return accuracy(self.classifier, self.splits.test)
 
     @property
     def seconds(self) -> dict[str, float]:

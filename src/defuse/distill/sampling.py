@@ -97,9 +97,7 @@ class RegionSampler:
         Raises:
             numpy.linalg.LinAlgError: the covariance is not positive definite.
         """
-        z = _codes(mean, covariance, count, rng)
-        # One empty batch when nothing is wanted, so that the arrays keep their shapes.
-        return join([self._look(z[i : i + self.batch], label) for i in range(0, max(count, 1), self.batch)])
+        return self._drawn(mean, covariance, label, count, rng)
 
     def draw_kept(
         self,
@@ -138,16 +136,29 @@ class RegionSampler:
         Raises:
             numpy.linalg.LinAlgError: the covariance is not positive definite.
         """
-        z = _codes(mean, covariance, count, rng)
-        looked = join([self._look(z[i : i + self.batch], label, PROBED) for i in range(0, max(count, 1), self.batch)])
+        looked = self._drawn(mean, covariance, label, count, rng, PROBED)
         wrong = looked.predicted != label
         right = np.flatnonzero(~wrong)
         share = float(looked.kept[right[:PROBED]].mean()) if len(right) else 0.0
         failing = looked.take(wrong & looked.kept)
         return Probe(failing, len(failing) + share * len(right))
 
+    def _drawn(
+        self,
+        mean: Float64[np.ndarray, " latent"],
+        covariance: Float64[np.ndarray, "latent latent"],
+        label: int,
+        count: int,
+        rng: np.random.Generator,
+        probed: int | None = None,
+    ) -> Draw:
+        noise = rng.standard_normal((count, len(mean)))
+        z = (mean + noise @ np.linalg.cholesky(covariance).T).astype(np.float32)
+        # One empty batch when nothing is wanted, so that the arrays keep their shapes.
+        return join([self._look(z[i : i + self.batch], label, probed) for i in range(0, max(count, 1), self.batch)])
+
     @torch.inference_mode()
-    def _look(self, z: Float32[np.ndarray, "n latent"], label: int, probed: int | None = None) -> Draw:
+    def _look(self, z: Float32[np.ndarray, "n latent"], label: int, probed: int | None) -> Draw:
         """Decode one batch, then classify and judge what survives storage.
 
         Where ``probed`` is given, only so many of the rightly read are judged; of the rest nothing is kept.
@@ -163,13 +174,3 @@ class RegionSampler:
         asked = to_pixels(images[judged])
         kept[judged] = self.screen.keeps(asked, torch.full((len(asked),), label)).cpu().numpy()
         return Draw(images, z, predicted, kept)
-
-
-def _codes(
-    mean: Float64[np.ndarray, " latent"],
-    covariance: Float64[np.ndarray, "latent latent"],
-    count: int,
-    rng: np.random.Generator,
-) -> Float32[np.ndarray, "n latent"]:
-    noise = rng.standard_normal((count, len(mean)))
-    return (mean + noise @ np.linalg.cholesky(covariance).T).astype(np.float32)
