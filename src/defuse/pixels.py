@@ -30,11 +30,15 @@ def quantise(pixels: Pixels) -> Pixels:
     return pixels.clamp(0.0, 1.0).mul(255.0).round_().div_(255.0)
 
 
+def middle(pixels: Pixels) -> Float[Tensor, "n c middle_h middle_w"]:
+    """Return what is left when a fifth is cut off every side of each image."""
+    height, width = pixels.shape[2:]
+    return pixels[:, :, height // 5 : height - height // 5, width // 5 : width - width // 5]
+
+
 def contrast(pixels: Pixels) -> Float[Tensor, " n"]:
     """Return the standard deviation of the values in the middle of each image, of the strongest channel, (n,)."""
-    height, width = pixels.shape[2:]
-    middle = pixels[:, :, height // 5 : height - height // 5, width // 5 : width - width // 5]
-    values = middle.flatten(2)
+    values = middle(pixels).flatten(2)
     return (values - values.mean(2, keepdim=True)).square().mean(2).sqrt().amax(1)
 
 

@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import distributions as dist
 
-from defuse.generators.likelihood import LOWEST_LOG_VARIANCE, bernoulli, divergence, gaussian, log_variance
+from defuse.generators.likelihood import (
+    LOWEST_LOG_VARIANCE,
+    bands,
+    bernoulli,
+    divergence,
+    gaussian,
+    log_variance,
+    wavelets,
+)
 from defuse.generators.networks import Autoencoder
 
 
@@ -31,18 +39,49 @@ def test_bernoulli_matches_torch_distributions_on_grey_values():
     torch.testing.assert_close(bernoulli(logits, pixels), expected)
 
 
-def test_gaussian_matches_torch_distributions():
-    mean, pixels, spread = draws(4, 3, 6, 5), draws(4, 3, 6, 5, seed=1), torch.tensor(-1.3, dtype=torch.float64)
-    expected = dist.Normal(mean, (0.5 * spread).exp()).log_prob(pixels).sum((1, 2, 3))
-    torch.testing.assert_close(gaussian(mean, pixels, spread), expected)
+def test_wavelets_of_an_image_solved_on_paper():
+    """Luma is the sum of the colours over the root of 3; each 2 x 2 block gives half of its sum and differences."""
+    image = torch.zeros(1, 3, 2, 2)
+    image[0, :, 0] = torch.tensor([3.0, 1.0])  # grey, the upper row alone
+    across, down, diagonal, mean = wavelets(image)
+    for band, luma in ((across, 1), (down, 2), (diagonal, 1), (mean, 2)):
+        torch.testing.assert_close(band.flatten(), torch.tensor([luma * math.sqrt(3), 0, 0]))
+    red = wavelets(torch.tensor([6.0, 0, 0]).view(1, 3, 1, 1))[0].flatten()
+    torch.testing.assert_close(red, torch.tensor([6 / math.sqrt(3), 6 / math.sqrt(2), 6 / math.sqrt(6)]))
 
 
-def test_the_best_variance_is_the_mean_squared_error():
-    mean, pixels = draws(9, 3, 4, 4), draws(9, 3, 4, 4, seed=1)
-    spread = torch.zeros((), dtype=torch.float64, requires_grad=True)
-    best = (pixels - mean).square().mean().log()
-    (slope,) = torch.autograd.grad(gaussian(mean, pixels, spread + best).sum(), spread)
-    assert slope.item() == pytest.approx(0, abs=1e-9)
+@pytest.mark.parametrize(("height", "width", "count"), [(8, 8, 10), (8, 4, 7), (6, 10, 4), (5, 8, 1), (16, 16, 10)])
+def test_wavelets_are_an_orthonormal_basis(height, width, count):
+    units = torch.eye(3 * height * width, dtype=torch.float64).view(-1, 3, height, width)
+    parts = wavelets(units)
+    assert len(parts) == bands(height, width) == count
+    basis = torch.cat([part.flatten(1) for part in parts], dim=1)
+    torch.testing.assert_close(basis @ basis.T, torch.eye(len(units), dtype=torch.float64))
+
+
+def test_gaussian_is_a_density_of_pixels():
+    """Against the multivariate normal with the same covariance, written out in pixels."""
+    spread = draws(bands(4, 4), 3)
+    units = wavelets(torch.eye(48, dtype=torch.float64).view(48, 3, 4, 4))
+    basis = torch.cat([part.flatten(1) for part in units], dim=1)
+    shapes = zip(units, spread, strict=True)
+    variances = torch.cat([one.exp().repeat_interleave(part[0, 0].numel()) for part, one in shapes])
+    misfit = draws(5, 48, seed=1)
+    expected = dist.MultivariateNormal(torch.zeros(48).double(), basis @ variances.diag() @ basis.T).log_prob(misfit)
+    torch.testing.assert_close(gaussian(misfit.view(5, 3, 4, 4), spread), expected)
+
+
+def test_gaussian_of_equal_variances_matches_torch_distributions():
+    misfit, spread = draws(4, 3, 6, 5), torch.tensor(-1.3, dtype=torch.float64)
+    expected = dist.Normal(0.0, (0.5 * spread).exp()).log_prob(misfit).sum((1, 2, 3))
+    torch.testing.assert_close(gaussian(misfit, spread.expand(1, 3)), expected)
+
+
+def test_the_best_variance_of_a_band_is_its_mean_square():
+    misfit = draws(9, 3, 4, 4)
+    best = torch.stack([part.square().mean((0, 2, 3)).log() for part in wavelets(misfit)]).requires_grad_()
+    (slope,) = torch.autograd.grad(gaussian(misfit, best).sum(), best)
+    torch.testing.assert_close(slope, torch.zeros_like(slope), atol=1e-9, rtol=0)
 
 
 def test_pixel_variance_cannot_collapse_and_is_free_above_the_bound():
@@ -59,7 +98,7 @@ class LinearAutoencoder(Autoencoder):
     def __init__(self, weights, offset, free):
         torch.nn.Module.__init__(self)  # none of the networks
         self.weights, self.offset = weights, offset
-        self.pixel_noise = free
+        self.pixel_noise = free.expand(1, 3)
         self.variance = log_variance(free).exp()
 
     def condition(self, labels):

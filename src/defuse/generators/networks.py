@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn import functional
 
-from defuse.generators.likelihood import Bound, bernoulli, divergence, gaussian, log_variance
+from defuse.generators.likelihood import Bound, bands, bernoulli, divergence, gaussian, log_variance
 from defuse.types import STRICT, Codes, LabelTensor, Pixels
 
 SMALLEST, LARGEST = 8, 128
@@ -222,7 +222,7 @@ class Decoder(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """Encoder, decoder and, for colour images, the one learned variance of all pixels."""
+    """Encoder, decoder and, for colour images, the learned variance of each wavelet band in luma and two chromas."""
 
     pixel_noise: nn.Parameter | None
 
@@ -231,7 +231,7 @@ class Autoencoder(nn.Module):
         self.shape = shape
         self.encoder = Encoder(shape)
         self.decoder = Decoder(shape)
-        self.pixel_noise = None if shape.grey else nn.Parameter(torch.zeros(()))
+        self.pixel_noise = None if shape.grey else nn.Parameter(torch.zeros(bands(*shape.image_shape[:2]), 3))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it; twice as fast
 
     def condition(self, labels: LabelTensor) -> Float[Tensor, "n labels"]:
@@ -244,7 +244,7 @@ class Autoencoder(nn.Module):
         """Return log p(x | z, y) in nats, (n,), of images in [0, 1] given the decoder's logits, both (n, c, h, w)."""
         if self.pixel_noise is None:
             return bernoulli(logits, pixels)
-        return gaussian(torch.sigmoid(logits), pixels, log_variance(self.pixel_noise))
+        return gaussian(pixels - torch.sigmoid(logits), log_variance(self.pixel_noise))
 
     def bound(self, pixels: Pixels, labels: LabelTensor, noise: Codes) -> Bound:
         """Return the negative bound of each image from one draw of its code.

@@ -40,8 +40,9 @@ class VAE:
     style alone and a candidate keeps its label while its style moves.
 
     The likelihood follows the images. One channel: Bernoulli on the grey values, the convention for digits. Three
-    channels: Gaussian with one learned variance for all pixels, its log-variance bounded below at -8 so that it
-    cannot collapse. The posterior's log-variances are bounded smoothly by plus and minus 8, so that nothing overflows.
+    channels: Gaussian, with one learned variance for each band of Haar wavelets in luma and two chromas (see
+    ``likelihood.gaussian``), log-variances bounded below at -8 so that none can collapse. The posterior's log-variances
+    are bounded smoothly by plus and minus 8, so that nothing overflows.
     The networks are ours (the paper does not fix them): strided convolutions, batch norm under the label, one
     residual block at the coarsest resolution and one dense layer on either side.
 
