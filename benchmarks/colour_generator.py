@@ -186,7 +186,7 @@ VARIANTS: dict[str, tuple[VAE, type[Autoencoder]]] = {
     "wavelet bands": (BASE, Autoencoder),
     "balanced classes": (BASE, Single),
     "whole-pixel shifts": (BASE, Shifted),
-    "wavelet bands, beta 0.5": (replace(BASE, beta=0.5), Autoencoder),
+    "wavelet bands with beta a half": (replace(BASE, beta=0.5), Autoencoder),
 }
 """Each changes one thing of the first; "wavelet bands" is what ``defuse.generators`` does."""
 
@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/colour-generator"))
     parser.add_argument("--oracle", type=Path, default=Path("runs/oracle-gtsrb"))
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="NAME")
-    parser.add_argument("--budget", type=int, default=100_000)
+    parser.add_argument("--budget", type=int, default=60_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=RESULTS / "colour_generator.json")
     parser.add_argument("--quick", action="store_true", help="one epoch, a small search")

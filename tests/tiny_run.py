@@ -56,6 +56,11 @@ SETTINGS = {
 }
 
 
+def files(folder):
+    """What a folder holds, folders left out."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
 @dataclass(frozen=True)
 class Tiny:
     """Where data and configuration lie."""

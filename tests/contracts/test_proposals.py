@@ -7,7 +7,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from defuse.identify import BetaNoise, PosteriorNoise, Seeds, StyleTransfer
+from defuse.identify import AggregatePosterior, BetaNoise, PosteriorNoise, Seeds, StyleTransfer
 from defuse.identify.proposals import AnyProposal
 
 SIZES = (60, 12, 3)
@@ -17,6 +17,7 @@ LATENT = 4
 N = 6_000
 
 UNIFORM, BALANCED = "every image equally likely", "every class equally likely"
+NEAREST = "the code comes first, and then the nearest seed"
 
 PROPOSALS = {
     "beta noise": (BetaNoise(), UNIFORM),
@@ -26,6 +27,8 @@ PROPOSALS = {
     "posterior noise, narrow": (PosteriorNoise(scale=0.3), BALANCED),
     "style transfer": (StyleTransfer(), BALANCED),
     "style transfer, wide": (StyleTransfer(scale=3.0), BALANCED),
+    "aggregate posterior": (AggregatePosterior(), NEAREST),
+    "aggregate posterior, one wide Gaussian": (AggregatePosterior(components=1, scale=2.0), NEAREST),
 }
 
 
@@ -99,6 +102,10 @@ def test_few_candidates_are_fine(case, seeds, n):
 def test_seeds_are_picked_as_promised(case, seeds):
     """Chi-square over images; classes differ twentyfold in size, so one way of picking is far from the other."""
     _, picks, draw = case
+    if picks == NEAREST:
+        distances = np.square(draw.z[:, None] - seeds.mean[None]).sum(2)
+        assert np.allclose(distances[np.arange(N), draw.seed], distances.min(1), atol=1e-5)
+        return
     share = {
         UNIFORM: np.full(len(seeds), 1 / len(seeds)),
         BALANCED: 1 / (3 * np.array(SIZES)[seeds.labels]),
@@ -173,6 +180,10 @@ def test_a_draw_for_one_class_starts_where_it_may_and_nowhere_else(case, seeds):
     for label in range(3):
         draw = proposal.draw(seeds, N, np.random.default_rng(8), label)
         starts = proposal.starts(seeds.labels, label)
+        if picks == NEAREST:
+            assert starts.all()
+            assert (draw.label == label).all()
+            continue
         other = isinstance(proposal, StyleTransfer)
         assert np.array_equal(starts, (seeds.labels == label) != other)
         assert draw.label.dtype == np.int64
@@ -187,6 +198,8 @@ def test_a_draw_for_one_class_starts_where_it_may_and_nowhere_else(case, seeds):
 def test_without_a_class_the_rng_is_asked_for_the_very_same_numbers(case, seeds):
     """So that shards of earlier versions stay what they are."""
     proposal, picks, draw = case
+    if picks == NEAREST:
+        pytest.skip("no earlier version had it")
     rng = np.random.default_rng(1)
     if picks == UNIFORM:
         seed = rng.integers(len(seeds), size=N)
@@ -220,3 +233,51 @@ def test_bad_input_settings(kind, change):
 def test_bad_input_beta_parameters(change):
     with pytest.raises(ValidationError):
         BetaNoise(**change)
+
+
+@pytest.mark.parametrize("proposal", of_type(AggregatePosterior))
+def test_aggregate_posterior_has_the_moments_of_the_seeds_codes(proposal, seeds):
+    """Of a mixture fitted by expectation maximisation, mean and covariance are those of the codes, for any components.
+
+    Its components are widened about their own means; with one that is the square of the scale.
+    """
+    many = Seeds(
+        *(np.tile(part, (40, *[1] * (part.ndim - 1))) for part in (seeds.rows, seeds.labels, seeds.mean)),
+        np.tile(seeds.std, (40, 1)),
+        seeds.classes,
+    )
+    fitted = proposal.prepared(many, 1)
+    draw = fitted.draw(many, 40_000, np.random.default_rng(9))
+    mean = seeds.mean.mean(0)
+    covariance = np.cov(seeds.mean.T, bias=True) + np.diag(np.square(seeds.std).mean(0))
+    if len(fitted.weights) == 1:
+        covariance = proposal.scale**2 * covariance
+    assert np.allclose(draw.z.mean(0), mean, atol=0.05)
+    assert np.allclose(np.cov(draw.z.T), covariance, atol=0.08 * np.diag(covariance).max())
+    assert stats.chisquare(np.bincount(draw.label, minlength=3)).pvalue > 1e-3
+
+
+def test_aggregate_posterior_finds_planted_clusters():
+    rng = np.random.default_rng(10)
+    centres = np.array([[-6.0, 0], [6, 0], [0, 9]])
+    of = rng.choice(3, size=900, p=[0.5, 0.3, 0.2])
+    mean = (centres[of] + 0.4 * rng.standard_normal((900, 2))).astype(np.float32)
+    seeds = Seeds(np.arange(900), of, mean, np.full_like(mean, 0.3), 3)
+    fitted = AggregatePosterior(components=3).prepared(seeds, 2)
+    order = np.argsort(-fitted.weights)
+    assert np.allclose(fitted.weights[order], np.bincount(of) / 900, atol=0.01)
+    assert np.allclose(fitted.means[order], centres, atol=0.1)
+    covariances = fitted.roots @ fitted.roots.transpose(0, 2, 1)
+    assert np.allclose(covariances, 0.25 * np.eye(2), atol=0.06)
+
+
+def test_aggregate_posterior_of_few_seeds_has_few_components(seeds):
+    assert len(AggregatePosterior().prepared(seeds, 0).weights) == len(seeds) // 10
+    one = seeds.take(np.arange(len(seeds)) == 0)
+    assert np.isfinite(AggregatePosterior().draw(one, 5, np.random.default_rng(0)).z).all()
+
+
+def test_aggregate_posterior_is_prepared_the_same_by_the_same_seed(seeds):
+    first, again, other = (AggregatePosterior().prepared(seeds, seed) for seed in (1, 1, 2))
+    assert np.array_equal(first.means, again.means)
+    assert not np.array_equal(first.means, other.means)

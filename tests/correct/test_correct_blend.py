@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -35,14 +36,15 @@ def test_counters_are_the_tuned_model_s():
     assert blend(linear(1), linear(2), 0.5).module[1].num_batches_tracked == 2
 
 
-def test_the_most_of_the_way_that_holds_the_cap_is_gone_by_the_control_too(toy, monkeypatch):
-    """The cap is made to break at the first two shares."""
-    settings = Correct(lambdas=(1.0,), steps=15, batch_size=64, region_batch_size=64, blends=(0.5, 1.0, 0.25, 0.75))
-    whole = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
+def test_no_more_of_the_way_is_gone_than_repairs_about_as_much_and_the_control_goes_as_far(toy, monkeypatch):
+    """The cap is made to break at the smallest share, and every share to repair as much as the others."""
+    settings = Correct(lambdas=(1.0,), steps=15, batch_size=64, region_batch_size=64, tolerance=1.0)
+    whole = replace(settings, blends=(1.0,)).run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert whole.repair.sweep[0].blend == 1.0
-    answers = iter([False, False, True])
+    answers = iter([False, True, True])
     monkeypatch.setattr(measure, "holds_cap", lambda *_: next(answers))
-    corrected = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
+    partly = replace(settings, blends=(1.0, 0.5, 0.25))
+    corrected = partly.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert (corrected.repair.chosen, corrected.repair.sweep[0].blend) == (1.0, 0.5)
     assert corrected.reason == "repaired with lambda 1, 0.5 of the way from the given weights"
     for found, tuned in ((corrected.classifier, whole.classifier), (corrected.control, whole.control)):

@@ -54,7 +54,7 @@ def test_planted_bug_is_repaired_and_accuracy_is_kept(repaired):
     assert repair.steps == 60
     assert [point.weight for point in repair.sweep] == [0.3, 1.0]
     assert [score.region for score in repair.after.regions] == ["r001"], "a region thrown out takes no part"
-    assert repaired.reason == f"repaired with lambda {repair.chosen:g}"
+    assert repaired.reason.startswith(f"repaired with lambda {repair.chosen:g}")
 
 
 def test_figures_are_those_of_the_returned_model(toy, repaired):
@@ -162,15 +162,22 @@ def test_nothing_to_repair_is_a_plain_result(toy):
     assert run(none_kept).repair is None
 
 
-def test_select_prefers_repaired_regions_then_the_smaller_lambda_and_never_breaks_the_cap():
-    def point(weight, failures, *, allowed=True):
-        return SweepPoint(weight, Rate(95, 100), Rate(failures, 50), allowed=allowed)
+def test_select_takes_the_least_change_that_repairs_about_as_much_and_never_breaks_the_cap():
+    def point(weight, failures, blend=1.0, *, allowed=True):
+        return SweepPoint(weight, Rate(95, 100), Rate(failures, 50), allowed=allowed, blend=blend)
 
-    assert select((point(3.0, 5), point(1.0, 5), point(0.1, 20), point(9.0, 0, allowed=False))).weight == 1.0
-    assert select((point(1.0, 5), point(9.0, 4))).weight == 9.0
-    assert select((point(1.0, 0, allowed=False),)) is None
+    def chosen(*points, tolerance=0.0):
+        found = select(points, tolerance)
+        return found and (found.weight, found.blend)
+
+    assert chosen(point(3.0, 5), point(1.0, 5), point(0.1, 20), point(9.0, 0, allowed=False)) == (1.0, 1.0)
+    assert chosen(point(1.0, 5), point(9.0, 4)) == (9.0, 1.0)
+    assert chosen(point(1.0, 5), point(9.0, 4), tolerance=0.02) == (1.0, 1.0)
+    assert chosen(point(1.0, 5, 0.5), point(9.0, 5, 0.25), point(0.1, 5, 0.75), tolerance=0.02) == (9.0, 0.25)
+    assert chosen(point(1.0, 5, 0.5), point(9.0, 7, 0.25), tolerance=0.02) == (1.0, 0.5)
+    assert chosen(point(1.0, 0, allowed=False)) is None
     empty = [SweepPoint(weight, Rate(95, 100), Rate(0, 0), allowed=True) for weight in (2.0, 1.0)]
-    assert select(tuple(empty)).weight == 1.0
+    assert select(tuple(empty), 0.0).weight == 1.0
 
 
 @given(trials=st.integers(1, 10_000), lost=st.integers(-50, 50))

@@ -1,9 +1,10 @@
 """Measuring models: what selection may see (validation, ``select`` samples), and the final figures."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from defuse.classifiers.base import Classifier
-from defuse.correct.targets import Target, pool, usable_images
+from defuse.correct.targets import Pool, Target, pool, usable_images
 from defuse.errors import ClassifierError
 from defuse.records import (
     LabelledImages,
@@ -41,12 +42,15 @@ def holds_cap(before: Rate, after: Rate, max_accuracy_loss: float) -> bool:
     return before.successes - after.successes <= max_accuracy_loss * before.trials + 1e-9
 
 
-def select(sweep: tuple[SweepPoint, ...]) -> SweepPoint | None:
-    """Choose among the allowed points the lowest failure rate on regions, then the smallest lambda."""
-    allowed = [point for point in sweep if point.allowed]
-    return min(
-        allowed, key=lambda point: (point.region.value if point.region.trials else 0.0, point.weight), default=None
-    )
+def select(points: tuple[SweepPoint, ...], tolerance: float) -> SweepPoint | None:
+    """Choose among the allowed points the one that changes least: the smallest blend, then the smallest lambda.
+
+    Those whose failure rate on regions is more than ``tolerance`` (a share) above the lowest have no say.
+    """
+    allowed = [point for point in points if point.allowed]
+    lowest = min((point.region.value for point in allowed if point.region.trials), default=0.0)
+    near = [point for point in allowed if not point.region.trials or point.region.value <= lowest + tolerance]
+    return min(near, key=lambda point: (point.blend, point.weight), default=None)
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,19 @@ class Measure:
     targets: tuple[Target, ...]
     kept_only: bool
 
+    @cached_property
+    def _selection(self) -> Pool:
+        return pool(self.regions, self.targets, Purpose.SELECT, kept_only=self.kept_only)
+
     def point(
         self, model: Classifier | None, weight: float, before: Rate, max_accuracy_loss: float, blend: float = 1.0
     ) -> SweepPoint:
         """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed."""
         if model is None:
             return SweepPoint(weight, UNTRIED, UNTRIED, allowed=False)
-        samples = pool(self.regions, self.targets, Purpose.SELECT, kept_only=self.kept_only)
         try:
             validation = accuracy(model, self.splits.validation)
-            region = failure_rate(model, samples.images, samples.labels)
+            region = failure_rate(model, self._selection.images, self._selection.labels)
         except ClassifierError:
             return SweepPoint(weight, UNTRIED, UNTRIED, allowed=False)
         allowed = holds_cap(before, validation, max_accuracy_loss)

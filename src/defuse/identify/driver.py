@@ -16,7 +16,7 @@ from defuse.classes import ClassPair, PairText, read_pair
 from defuse.classifiers import Classifier
 from defuse.errors import ConfigError
 from defuse.generators import Generator
-from defuse.identify.proposals import AnyProposal, PosteriorNoise, Proposal, StyleTransfer
+from defuse.identify.proposals import AggregatePosterior, AnyProposal, PosteriorNoise, Proposal, StyleTransfer
 from defuse.identify.seeds import Reconstructs, Seeds, encode_seeds
 from defuse.identify.shards import Shard, join, read_shard, write_shard
 from defuse.judges import Candidates, Gate, Judge, KeepsLabel, LabelGate, Legible, Misclassified, Plausible, ReadAs
@@ -160,7 +160,8 @@ class Identify:
         if focus is not None:
             self._require_starts(focus, eligible.labels, reference.class_names, " that survives its reconstruction")
         gates = self._gates_on_candidates(focus)
-        return _Worker(self, gates, focus, eligible, len(seeds), generator, classifier, judge, seed)
+        proposals = tuple(proposal.prepared(eligible, seed) for proposal in self.proposals)
+        return _Worker(self, proposals, gates, focus, eligible, len(seeds), generator, classifier, judge, seed)
 
     def _gates_on_candidates(self, focus: ClassPair | None) -> tuple[Gate, ...]:
         """Return the gates on candidates in order; a focus puts its own right after the gate on predictions."""
@@ -189,15 +190,14 @@ class Identify:
             raise ConfigError(f"identify.gates: expected each gate once, got {twice[0]} more than once; drop one")
         if generator.conditional:
             return
-        for section, parts, kind in (
-            ("proposals", self.proposals, StyleTransfer.name),
-            ("gates", self.gates, Plausible.name),
-        ):
-            if any(part.kind == kind for part in parts):
-                raise ConfigError(
-                    f"identify.{section}: {kind} needs a conditional generator, got an unconditional one; "
-                    f"set generator.conditional=true or drop it from {section}"
-                )
+        needy = (StyleTransfer, AggregatePosterior, Plausible)
+        for section, parts in (("proposals", self.proposals), ("gates", self.gates)):
+            for part in parts:
+                if isinstance(part, needy):
+                    raise ConfigError(
+                        f"identify.{section}: {part.kind} needs a conditional generator, got an unconditional one; "
+                        f"set generator.conditional=true or drop it from {section}"
+                    )
 
 
 @record(frozen=True)
@@ -205,6 +205,7 @@ class _Worker:
     """Searches one shard, given everything that all shards share; ``tested`` seeds were tried for ``seeds``."""
 
     settings: Identify
+    proposals: tuple[Proposal, ...]
     gates: tuple[Gate, ...]
     focus: ClassPair | None
     seeds: Seeds
@@ -217,7 +218,7 @@ class _Worker:
     @torch.inference_mode()
     def search(self, number: int) -> Shard:
         settings = self.settings
-        proposal = settings.proposals[number % len(settings.proposals)]
+        proposal = self.proposals[number % len(self.proposals)]
         rng = numpy_rng(self.seed, "identify", number)
         size = settings.candidates(number)
         batches = [min(settings.batch_size, size - start) for start in range(0, size, settings.batch_size)]

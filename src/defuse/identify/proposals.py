@@ -5,14 +5,19 @@ from dataclasses import dataclass as record
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from sklearn.mixture import GaussianMixture
 
 from defuse.identify.seeds import Seeds
+from defuse.seeds import derive, numpy_rng
 from defuse.types import STRICT, Labels, Mask
 
 Positive = Annotated[float, Field(gt=0)]
+
+FEWEST_CODES = 10
+"""Codes for each Gaussian of a fitted mixture."""
 
 
 @record(frozen=True)
@@ -41,6 +46,11 @@ class Proposal(ABC):
 
         At least one seed must be a start for it.
         """
+
+    def prepared(self, seeds: Seeds, seed: int) -> "Proposal":
+        """Return the proposal with whatever it has to learn from all seeds, once per search; most learn nothing."""
+        del seeds, seed
+        return self
 
     def starts(self, labels: Labels, label: int | None = None) -> Mask:
         """Return which seeds, given their labels, may start a candidate for the class ``label``: those of that class.
@@ -111,9 +121,71 @@ class StyleTransfer(Proposal):
         return np.ones(len(labels), dtype=bool) if label is None else labels != label
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class AggregatePosterior(Proposal):
+    """Codes from one Gaussian mixture of all seeds' codes, decoded as any class: styles between those of real images.
+
+    Needs a conditional generator. Codes of real images fill no N(0, I), whatever the training wished, so a draw from
+    the prior is often no natural image; a density fitted to the codes afterwards follows them. Every class is equally
+    likely. Source: ex-post density estimation, Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR
+    2020, section 4.
+
+    Attributes:
+        components: Gaussians with full covariances, fewer where there are fewer than ten codes for each.
+        scale: widens each Gaussian.
+    """
+
+    components: Annotated[int, Field(ge=1)] = 20
+    scale: Positive = 1.0
+    kind: Literal["aggregate_posterior"] = "aggregate_posterior"
+    name: ClassVar[str] = "aggregate_posterior"
+
+    def prepared(self, seeds: Seeds, seed: int) -> "FittedAggregate":
+        """Fit the mixture; each seed's posterior counts with its spread, by one draw from it (two, of a sole seed)."""
+        each = np.resize(np.arange(len(seeds)), max(2, len(seeds)))
+        codes = _posterior(seeds, each, 1.0, numpy_rng(seed, "identify", self.name))
+        components = max(1, min(self.components, len(codes) // FEWEST_CODES))
+        mixture = GaussianMixture(components, random_state=derive(seed, "identify", self.name) % 2**32)
+        mixture.fit(codes.astype(np.float64))
+        return FittedAggregate(mixture.weights_, mixture.means_, self.scale * np.linalg.cholesky(mixture.covariances_))
+
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator, label: int | None = None) -> Draw:
+        """Draw ``n`` candidates from a mixture fitted anew with seed 0."""
+        return self.prepared(seeds, 0).draw(seeds, n, rng, label)
+
+    def starts(self, labels: Labels, label: int | None = None) -> Mask:
+        """Return which seeds may start a candidate: all of them, whatever the class."""
+        del label
+        return np.ones(len(labels), dtype=bool)
+
+
+@record(frozen=True)
+class FittedAggregate(Proposal):
+    """A fitted ``AggregatePosterior``.
+
+    Attributes:
+        weights: of the components, (k,).
+        means: (k, latent).
+        roots: lower-triangular, (k, latent, latent): a component is its mean plus its root times N(0, I).
+    """
+
+    weights: Float64[np.ndarray, " k"]
+    means: Float64[np.ndarray, "k latent"]
+    roots: Float64[np.ndarray, "k latent latent"]
+    name: ClassVar[str] = AggregatePosterior.name
+
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator, label: int | None = None) -> Draw:
+        """Draw ``n`` candidates; each is put down to the seed with the nearest code."""
+        component = rng.choice(len(self.weights), size=n, p=self.weights)
+        noise = rng.standard_normal((n, self.means.shape[1]))
+        z = (self.means[component] + np.einsum("nij,nj->ni", self.roots[component], noise)).astype(np.float32)
+        shown = rng.integers(seeds.classes, size=n) if label is None else np.full(n, label, dtype=np.int64)
+        return Draw(seeds.nearest(z), shown, z)
+
+
 def _posterior(seeds: Seeds, seed: Labels, scale: float, rng: np.random.Generator) -> Float32[np.ndarray, "n latent"]:
     noise = rng.standard_normal(size=(len(seed), seeds.mean.shape[1]), dtype=np.float32)
     return seeds.mean[seed] + np.float32(scale) * seeds.std[seed] * noise
 
 
-AnyProposal = Annotated[BetaNoise | PosteriorNoise | StyleTransfer, Field(discriminator="kind")]
+AnyProposal = Annotated[BetaNoise | PosteriorNoise | StyleTransfer | AggregatePosterior, Field(discriminator="kind")]

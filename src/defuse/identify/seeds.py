@@ -60,6 +60,11 @@ class Seeds:
         chosen = rng.integers(len(present), size=n)
         return order[start[chosen] + rng.integers(count[chosen])]
 
+    def nearest(self, z: Float32[np.ndarray, "n latent"]) -> Labels:
+        """Return the position of the seed whose mean code is nearest to each code, (n,)."""
+        distance = np.square(self.mean).sum(1) - 2 * z @ self.mean.T
+        return distance.argmin(axis=1).astype(np.int64)
+
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Reconstructs:
