@@ -42,7 +42,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "keep_only": False,
             "max_regions": None,
         },
-        "correct": {"kept_only": False, "blends": (1.0,), "tolerance": 0.0},
+        "correct": {"kept_only": False, "distil": False, "blends": (1.0,), "tolerance": 0.0},
     },
 }
 """What each preset changes in the classes' own defaults, which are preset ``default``.

@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import softmax
 from torch import nn
 
 from defuse.classifiers import TorchClassifier
-from defuse.correct.finetune import Answers, draw_batches, fine_tune, objective
+from defuse.correct.finetune import Answers, draw_batches, fine_tune, objective, own_answers
 from defuse.correct.targets import Pool
 from defuse.pixels import to_pixels
 from defuse.progress import silent
@@ -44,12 +45,17 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
+def real(reference):
+    """Images, and their labels as what is wanted."""
+    return reference.images, torch.from_numpy(reference.labels)
+
+
 def tune(toy, weight, **changes):
     samples = Pool(toy.regions.samples["r001", Purpose.REPAIR].images, np.ones(200, dtype=np.int64))
     settings = {"weight": weight, "learning_rate": 1e-3, "seed": 5, "progress": silent} | changes
     samples = settings.pop("samples", samples)
     batches = draw_batches(600, len(samples), steps=12, batch_size=32, region_batch_size=16, seed=5)
-    return fine_tune(toy.classifier, toy.splits.reference, samples, batches, **settings)
+    return fine_tune(toy.classifier, *real(toy.splits.reference), samples, batches, **settings)
 
 
 @pytest.mark.parametrize("weight", [0.25, 1.0, 7.0])
@@ -76,7 +82,8 @@ def test_first_step_is_adams_step_along_the_closed_form_gradient(weight):
     batches = draw_batches(20, 9, steps=1, batch_size=20, region_batch_size=9, seed=0)
     tuned = fine_tune(
         TorchClassifier(module, names),
-        LabelledImages(images, labels, names, np.arange(20)),
+        images,
+        torch.from_numpy(labels),
         Pool(region, towards),
         batches,
         weight=weight,
@@ -98,7 +105,7 @@ def test_control_is_plain_fine_tuning_on_reference_images(toy):
     batches = draw_batches(600, 5, steps=12, batch_size=32, region_batch_size=16, seed=5)
     samples = Pool(reference.images[:5], reference.labels[:5])
     settings = {"weight": 0.0, "learning_rate": 1e-3, "seed": 5, "progress": silent}
-    tuned = fine_tune(classifier, reference, samples, batches, **settings)
+    tuned = fine_tune(classifier, *real(reference), samples, batches, **settings)
 
     expected = copy.deepcopy(module).eval()  # no dropout left, so evaluation mode only fixes the batch norm
     optimizer = torch.optim.Adam(expected.parameters(), lr=1e-3)
@@ -111,6 +118,29 @@ def test_control_is_plain_fine_tuning_on_reference_images(toy):
         schedule.step()
     for name, value in expected.state_dict().items():
         torch.testing.assert_close(tuned.module.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_own_answers_are_the_model_s_where_it_is_right_and_the_labels_elsewhere():
+    module, names = linear(), ("a", "b", "c")
+    images, labels = random_images(40, 6)
+    classifier = TorchClassifier(module, names)
+    wanted = own_answers(classifier, LabelledImages(images, labels, names, np.arange(40))).numpy()
+    scores = classifier.predict_logits(images).astype(np.float64)
+    right = scores.argmax(1) == labels
+    assert 0 < right.sum() < 40
+    np.testing.assert_allclose(wanted[right], softmax(scores[right], axis=1), atol=1e-6)
+    assert np.array_equal(wanted[~right], np.eye(3)[labels[~right]])
+
+
+def test_a_model_has_nothing_to_learn_from_its_own_answers():
+    """Right everywhere, it stays where it is: the gradient of cross-entropy at its own answers is zero."""
+    module, names = linear().double(), ("a", "b", "c")
+    images, _ = random_images(40, 7)
+    classifier = TorchClassifier(module, names, dtype=torch.float64)
+    reference = LabelledImages(images, classifier.predict(images), names, np.arange(40))
+    answers = Answers(module(to_pixels(images).double()), own_answers(classifier, reference).double())
+    (gradient,) = torch.autograd.grad(objective(answers, None, 0.0), module[1].weight)
+    np.testing.assert_allclose(gradient.numpy(), 0, atol=1e-6)
 
 
 def test_lambda_zero_is_the_control_bit_by_bit_whatever_the_region_holds(toy):
@@ -155,7 +185,7 @@ def test_frozen_parameters_stay(toy):
     batches = draw_batches(600, 9, steps=5, batch_size=32, region_batch_size=16, seed=5)
     tuned = fine_tune(
         classifier,
-        toy.splits.reference,
+        *real(toy.splits.reference),
         samples,
         batches,
         weight=1.0,

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 from torch.nn.modules.batchnorm import _NormBase
 
 from defuse.classifiers import TorchClassifier
@@ -17,10 +17,13 @@ from defuse.pixels import to_pixels
 from defuse.progress import Progress
 from defuse.records import LabelledImages
 from defuse.seeds import derive, numpy_rng
-from defuse.types import ByteImages, Labels, LabelTensor, Logits
+from defuse.types import ByteImages, LabelTensor, Logits
 
 REPORT_EVERY = 10
 """Optimiser steps between two progress reports."""
+
+
+Wanted = LabelTensor | Float[Tensor, "n k"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +63,15 @@ def _epochs(count: int, shape: tuple[int, int], rng: np.random.Generator) -> Int
 
 @dataclass(frozen=True)
 class Answers:
-    """A model's logits on one batch, (n, classes), and the labels it should have given, (n,)."""
+    """A model's logits on one batch, (n, classes), and what it should have answered.
+
+    Attributes:
+        logits: (n, classes).
+        wanted: labels, (n,), or probabilities, (n, classes).
+    """
 
     logits: Logits
-    labels: LabelTensor
+    wanted: Wanted
 
 
 def objective(reference: Answers, region: Answers | None, weight: float) -> Float[Tensor, ""]:
@@ -72,8 +80,19 @@ def objective(reference: Answers, region: Answers | None, weight: float) -> Floa
     This is the correction loss of Slack et al. (arXiv:2102.06162); both terms are means over their batch. Without
     ``region`` it is the control's loss.
     """
-    loss = cross_entropy(reference.logits, reference.labels)
-    return loss if region is None else loss + weight * cross_entropy(region.logits, region.labels)
+    loss = cross_entropy(reference.logits, reference.wanted)
+    return loss if region is None else loss + weight * cross_entropy(region.logits, region.wanted)
+
+
+def own_answers(classifier: TorchClassifier, reference: LabelledImages) -> Float[Tensor, "n k"]:
+    """Return what a model should go on answering: its own probabilities where it is right, elsewhere the label, (n, k).
+
+    Source: Li and Hoiem, "Learning without Forgetting", TPAMI 2018. Not in the paper.
+    """
+    logits = torch.from_numpy(classifier.predict_logits(reference.images))
+    labels = torch.from_numpy(reference.labels)
+    right = logits.argmax(dim=1) == labels
+    return torch.where(right[:, None], torch.softmax(logits, dim=1), one_hot(labels, logits.shape[1]).float())
 
 
 def training_mode(module: nn.Module) -> None:
@@ -91,7 +110,8 @@ def training_mode(module: nn.Module) -> None:
 
 def fine_tune(
     classifier: TorchClassifier,
-    reference: LabelledImages,
+    reference: ByteImages,
+    wanted: Wanted,
     samples: Pool,
     batches: Batches,
     *,
@@ -107,7 +127,8 @@ def fine_tune(
 
     Args:
         classifier: stays unchanged.
-        reference: real images.
+        reference: real images, (n, h, w, c).
+        wanted: what to answer on them.
         samples: region samples with the labels to learn.
         batches: the rows of both that each step sees.
         weight: lambda, at least 0.
@@ -122,6 +143,7 @@ def fine_tune(
     tuned = classifier.with_module(module)
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
     device = classifier.device
+    towards = torch.from_numpy(samples.labels)
     optimizer = torch.optim.Adam(weights, lr=learning_rate)
     training_mode(module)
     task = f"correct: lambda {weight:g}" if weight else "correct: control"
@@ -130,9 +152,9 @@ def fine_tune(
             torch.manual_seed(derive(seed, "dropout", step))
             _set_rate(optimizer, learning_rate * (1 + math.cos(math.pi * step / batches.steps)) / 2)
             rows = batches.reference[step]
-            real = _answer(tuned, reference.images[rows], reference.labels[rows], device)
+            real = _answer(tuned, reference[rows], wanted[rows], device)
             rows = batches.region[step]
-            fresh = _answer(tuned, samples.images[rows], samples.labels[rows], device) if weight else None
+            fresh = _answer(tuned, samples.images[rows], towards[rows], device) if weight else None
             loss = objective(real, fresh, weight)
             if not torch.isfinite(loss):
                 return None
@@ -145,10 +167,10 @@ def fine_tune(
     return tuned
 
 
-def _answer(classifier: TorchClassifier, images: ByteImages, labels: Labels, device: torch.device) -> Answers:
+def _answer(classifier: TorchClassifier, images: ByteImages, wanted: Wanted, device: torch.device) -> Answers:
     """Run the module in the mode it is in; ``classifier.logits`` would put it in evaluation mode."""
     logits = classifier.module(classifier.preprocess(to_pixels(images, device))).float()
-    return Answers(logits, torch.from_numpy(labels).to(device))
+    return Answers(logits, wanted.to(device))
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -4,13 +4,14 @@ from dataclasses import dataclass as record
 from functools import partial
 from typing import Annotated
 
+import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from defuse.classifiers import TorchClassifier
 from defuse.classifiers.base import Classifier
 from defuse.correct.blend import blend
-from defuse.correct.finetune import draw_batches, fine_tune
+from defuse.correct.finetune import draw_batches, fine_tune, own_answers
 from defuse.correct.measure import Measure, accuracy, select
 from defuse.correct.targets import find_targets, pool
 from defuse.errors import ClassifierError
@@ -44,15 +45,18 @@ class Correct:
 
     Source: Slack et al. (arXiv:2102.06162), the correction step. Deviations: the model is chosen on validation images
     and on region samples set aside for selection, never on test images or final samples; the same steps on reference
-    data alone (the control) are reported beside it; weights are blended with the given ones, and of models that repair
-    about as much the one that changed least is taken; the values are ours, since the paper's were not at hand.
+    data alone (the control) are reported beside it; on reference images the model's own right answers are learnt;
+    weights are blended with the given ones, and of models that repair about as much the one that changed least is
+    taken; the values are ours, since the paper's were not at hand.
 
     Attributes:
-        lambdas: weights of the region term, each at least 0; 0 repeats the control.
+        lambdas: weights of the region term, each at least 0; 0 repeats the control if not ``distil``.
         steps: optimiser steps of each fine-tuning.
         batch_size: reference images per step.
         region_batch_size: region samples per step.
         learning_rate: Adam's at the first step; it falls to 0 along a cosine.
+        distil: on reference images the repair learns the given model's own answers, where they are right, in place of
+            the labels; so it has no reason to change what needs no repair. The control always learns the labels.
         blends: shares of the way from the given weights to the tuned ones. The published method goes all the way.
         tolerance: how much higher than the lowest the failure rate on regions may be, as a share, of a model that is
             taken because it changes less. Validation images cannot show all that a change costs.
@@ -66,6 +70,7 @@ class Correct:
     batch_size: Annotated[int, Field(ge=1)] = 128
     region_batch_size: Annotated[int, Field(ge=1)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    distil: bool = True
     blends: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.25)
     tolerance: Annotated[float, Field(ge=0, le=1)] = 0.02
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.001
@@ -107,12 +112,13 @@ class Correct:
         samples = pool(regions, targets, Purpose.REPAIR, kept_only=self.kept_only)
         if not len(samples):
             return Corrected(None, model, "nothing to repair: the judges kept no sample of any region")
+        labelled = torch.from_numpy(splits.reference.labels)
         tune = partial(
             fine_tune,
             model,
-            splits.reference,
-            samples,
-            draw_batches(
+            splits.reference.images,
+            samples=samples,
+            batches=draw_batches(
                 len(splits.reference),
                 len(samples),
                 steps=self.steps,
@@ -128,15 +134,16 @@ class Correct:
         cap_on = accuracy(model, splits.validation)
         sweep: list[SweepPoint] = []
         repaired: dict[float, TorchClassifier] = {}
+        wanted = own_answers(model, splits.reference) if self.distil else labelled
         for weight in self.lambdas:
-            tuned, point = self._blended(model, tune(weight=weight), weight, measure, cap_on)
+            tuned, point = self._blended(model, tune(wanted, weight=weight), weight, measure, cap_on)
             sweep.append(point)
             if tuned is not None and point.allowed:
                 repaired[weight] = tuned
         chosen = select(tuple(sweep), self.tolerance)
         new = model if chosen is None else repaired[chosen.weight]
         before = measure.scores(model)
-        control = tune(weight=0.0)
+        control = tune(labelled, weight=0.0)
         if control is not None and chosen is not None:
             control = blend(model, control, chosen.blend)
         repair = Repair(
