@@ -1,42 +1,11 @@
 import numpy as np
 import pytest
 import torch
-from folders import left
+from bad_input import IMAGES, LABELS, MODELS, left
 from safetensors.torch import load_file, save_file
 
 from defuse.rundir import RunDir
-from tiny_run import SETTINGS, draw, write_data
-
-IMAGES, LABELS = draw(90, np.random.default_rng(0))
-
-MODELS = """
-import torch
-from torch import nn
-
-class Answer(nn.Module):
-    def __init__(self, width, value=0.0):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(()))
-        self.width, self.value = width, value
-
-    def forward(self, x):
-        return torch.full((len(x), self.width), self.value) * self.scale
-
-def fits():
-    return Answer(3)
-
-def wrong_width():
-    return Answer(7)
-
-def not_a_number():
-    return Answer(3, float("nan"))
-
-def no_module():
-    return "a model"
-
-def fails():
-    raise OSError("first line\\nsecond line")
-"""
+from tiny_run import SETTINGS, write_data
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from folders import half_written, left
+from bad_input import IMAGES, LABELS, MODELS, half_written, left
 from safetensors.torch import load_file, save_file
 
 from tiny_run import write_data
