@@ -90,6 +90,13 @@ def test_a_shape_that_is_no_class_and_one_that_another_class_explains_are_both_u
     assert between == 0
 
 
+def test_the_margin_is_the_caller_s():
+    """Half way between 200 and 210 both classes explain the image perfectly: only a margin of nothing lets it pass."""
+    at = pixels_of([205]), torch.tensor([2])
+    assert TypicalityJudge(Nearest(), Grey(), HELD_OUT).plausibility(*at).item() == 0
+    assert TypicalityJudge(Nearest(), Grey(), HELD_OUT, margin=0.0).plausibility(*at).item() > 0
+
+
 def test_real_images_are_thrown_out_no_more_often_than_the_level_says():
     """Fresh images of the class have uniform p-values, but for ties: a grey level holds up to 7 % of them."""
     rng = np.random.default_rng(1)

@@ -13,7 +13,7 @@ from defuse.errors import RunError
 from defuse.generators import Generator
 from defuse.judges.base import Judge
 from defuse.judges.networks import NetworkJudge, Unanimous, fit_temperature
-from defuse.judges.typicality import TypicalityJudge, typical_images
+from defuse.judges.typicality import MARGIN, TypicalityJudge, typical_images
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Rate, Splits
 from defuse.rundir import read_json, write_json
@@ -38,15 +38,19 @@ class JudgePanel:
         gate: decides in the search and in the evidence whether an image still shows its label.
         label: labels regions where no person does; the gate never asks it, so labelling can still reject.
         accuracy: each member's accuracy on validation images, gate first.
+        margin: see ``Judges``.
     """
 
     gate: Judge
     label: Judge
     accuracy: tuple[Rate, ...]
+    margin: float = MARGIN
 
     def gate_with(self, generator: Generator, splits: Splits) -> Judge:
         """Return the gate's judge, who also knows what is usual where the generator knows classes."""
-        return TypicalityJudge(self.gate, generator, typical_images(splits)) if generator.conditional else self.gate
+        if not generator.conditional:
+            return self.gate
+        return TypicalityJudge(self.gate, generator, typical_images(splits), self.margin)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -69,11 +73,15 @@ class Judges:
         gate: one network name per judge of the gate.
         label: one network name per judge that labels.
         training: of every judge.
+        margin: how much worse every other class must explain an image than its label does, for the gate ``plausible``:
+            root mean square over the middle, in [0, 1]. It throws out what no person can read, and with it whatever is
+            so dark that classes differ by less; lower it to look for errors in the dark.
     """
 
     gate: Architectures = ("resnet", "cnn-strided", "resnet-mini")
     label: Architectures = ("cnn-wide", "resnet-mini")
     training: JudgeTraining = JudgeTraining()
+    margin: Annotated[float, Field(ge=0, lt=1)] = MARGIN
 
     def fit(
         self,
@@ -103,6 +111,7 @@ class Judges:
             gate=Unanimous(tuple(members["gate"])),
             label=Unanimous(tuple(members["label"])),
             accuracy=tuple(_accuracy(judge, validation) for judge in every),
+            margin=self.margin,
         )
 
 
