@@ -59,7 +59,8 @@ class Correct:
             the labels; so it has no reason to change what needs no repair. The control always learns the labels.
         blends: shares of the way from the given weights to the tuned ones. The published method goes all the way.
         tolerance: how much higher than the lowest the failure rate on regions may be, as a share, of a model that is
-            taken because it changes less. Validation images cannot show all that a change costs.
+            taken because it changes less. Validation images cannot show all that a change costs; nor can generated
+            samples show all that a smaller change leaves unrepaired on real images, so by default it is 0.
         max_accuracy_loss: the most validation accuracy that a repair may cost, as a share: 0.001 is 0.1 points.
         kept_only: whether only samples that the judges kept are used, for repair and for every region figure; the
             preset ``paper``, which has no judges, takes all.
@@ -72,7 +73,7 @@ class Correct:
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     distil: bool = True
     blends: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.25)
-    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.02
+    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.001
     kept_only: bool = True
 
