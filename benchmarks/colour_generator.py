@@ -12,7 +12,7 @@ import argparse
 import json
 import tempfile
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from defuse.generators import VAE, ConvVAE, Generator, reconstruction_accuracy
 from defuse.generators.likelihood import Bound, bands, divergence, gaussian, log_variance
 from defuse.generators.networks import Architecture, Autoencoder, Residual
 from defuse.generators.training import Progression, train
+from defuse.identify import AggregatePosterior
 from defuse.pipeline import Run
 from defuse.pixels import to_bytes
 from defuse.progress import silent
@@ -122,26 +123,6 @@ class Deep(Single):
         self.to(memory_format=torch.channels_last)
 
 
-class Shifted(Single):
-    """Training images are shifted by up to two whole pixels, which blurs nothing; their edges are continued."""
-
-    reach = 2
-
-    def __init__(self, shape: Architecture) -> None:
-        super().__init__(shape)
-        self.random = np.random.default_rng(0)
-
-    def bound(self, pixels: Pixels, labels: LabelTensor, noise: Codes) -> Bound:
-        """Return the bound, in training of shifted images."""
-        if self.training:
-            height, width = pixels.shape[2:]
-            wide = functional.pad(pixels, (self.reach,) * 4, mode="replicate")
-            corners = self.random.integers(0, 2 * self.reach + 1, (len(pixels), 2))
-            cut = [wide[i, :, y : y + height, x : x + width] for i, (y, x) in enumerate(corners)]
-            pixels = torch.stack(cut)
-        return super().bound(pixels, labels, noise)
-
-
 class _Both(nn.Module):
     def __init__(self, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
@@ -175,20 +156,40 @@ def _critic(network: Autoencoder) -> tuple[nn.Module, torch.optim.Optimizer]:
     return _HELD["critic"]
 
 
-BASE = VAE(latent=32, epochs=EPOCHS)
-VARIANTS: dict[str, tuple[VAE, type[Autoencoder]]] = {
-    "gaussian": (BASE, Single),
-    "feature loss": (BASE, Features),
-    "discretised logistic": (BASE, Logistic),
-    "64 latents": (replace(BASE, latent=64), Single),
-    "adversarial term": (BASE, Adversarial),
-    "residual decoder": (BASE, Deep),
-    "wavelet bands": (BASE, Autoencoder),
-    "balanced classes": (BASE, Single),
-    "whole-pixel shifts": (BASE, Shifted),
-    "wavelet bands with beta a half": (replace(BASE, beta=0.5), Autoencoder),
+@dataclass(frozen=True)
+class Variant:
+    """One generator, and how it is searched.
+
+    Attributes:
+        kind: the networks with their likelihood.
+        latent: dimension of the code.
+        balanced: whether each class is seen in proportion to the root of its size.
+        trained_as: whose weights it shares; its own when empty.
+        proposals: how candidates are drawn; as ``defuse run`` does when empty.
+    """
+
+    kind: type[Autoencoder] = Single
+    latent: int = 32
+    balanced: bool = False
+    trained_as: str = ""
+    proposals: tuple[AggregatePosterior, ...] = ()
+
+
+VARIANTS = {
+    "gaussian": Variant(),
+    "feature loss": Variant(Features),
+    "discretised logistic": Variant(Logistic),
+    "64 latents": Variant(latent=64),
+    "adversarial term": Variant(Adversarial),
+    "residual decoder": Variant(Deep),
+    "wavelet bands": Variant(Autoencoder),
+    "wavelet bands, 64 latents": Variant(Autoencoder, latent=64),
+    "wavelet bands, balanced classes": Variant(Autoencoder, balanced=True),
+    "wavelet bands, ex-post density": Variant(
+        Autoencoder, trained_as="wavelet bands", proposals=(AggregatePosterior(),)
+    ),
 }
-"""Each changes one thing of the first; "wavelet bands" is what ``defuse.generators`` does."""
+"""Each changes one thing of the first, or of "wavelet bands", which is what ``defuse.generators`` does."""
 
 
 def main() -> None:
@@ -232,14 +233,15 @@ def main() -> None:
 
 def _measure(run: Run, name: str, options: argparse.Namespace) -> dict[str, float]:
     reference, held_out = _third(run.splits.reference), run.splits.validation
-    seen = _balanced(reference) if name == "balanced classes" else reference
+    seen = _balanced(reference) if VARIANTS[name].balanced else reference
     generator, trained = _trained(run, name, seen, options)
     quality = reconstruction_accuracy(generator, run.classifier.predict, held_out)
     cost = _training_cost(name, seen, options)
     judge = run.panel.gate_with(generator, replace(run.splits, reference=reference))
+    proposals = VARIANTS[name].proposals or run.config.identify.proposals
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        found = run.config.identify.run(
+        found = replace(run.config.identify, proposals=proposals).run(
             reference,
             generator,
             run.classifier,
@@ -278,7 +280,8 @@ def _trained(
     settings = _settings(name, options)
     _HELD["eyes"] = run.panel.gate.members[0].classifier.module[0:2]
     network = _network(name, reference, options)
-    weights, notes = _cell(options, name, "safetensors"), _cell(options, name, "training.json")
+    owner = VARIANTS[name].trained_as or name
+    weights, notes = _cell(options, owner, "safetensors"), _cell(options, owner, "training.json")
     if notes.exists():
         network.load_state_dict(load_file(weights))
         return ConvVAE(network), json.loads(notes.read_text(encoding="utf-8"))
@@ -313,18 +316,16 @@ def _training_cost(name: str, reference: LabelledImages, options: argparse.Names
 
 
 def _settings(name: str, options: argparse.Namespace) -> VAE:
-    settings, _ = VARIANTS[name]
-    return replace(settings, epochs=1) if options.quick else settings
+    return VAE(latent=VARIANTS[name].latent, epochs=1 if options.quick else EPOCHS)
 
 
 def _network(name: str, images: LabelledImages, options: argparse.Namespace) -> Autoencoder:
-    settings, kind = VARIANTS[name]
     torch.manual_seed(options.seed)
-    return kind(settings.architecture(images))
+    return VARIANTS[name].kind(_settings(name, options).architecture(images))
 
 
 def _cell(options: argparse.Namespace, name: str, ending: str) -> Path:
-    return options.out / f"{name.replace(' ', '_')}.{ending}"
+    return options.out / f"{name.replace(' ', '_').replace(',', '')}.{ending}"
 
 
 def _third(images: LabelledImages) -> LabelledImages:

@@ -42,7 +42,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "keep_only": False,
             "max_regions": None,
         },
-        "correct": {"kept_only": False, "distil": False, "blends": (1.0,), "tolerance": 0.0},
+        "correct": {
+            "kept_only": False,
+            "augment": "none",
+            "keep_answers": False,
+            "blends": (1.0,),
+            "max_negative_flips": 1.0,
+        },
     },
 }
 """What each preset changes in the classes' own defaults, which are preset ``default``.

@@ -40,6 +40,7 @@ from defuse.judges import Judge, JudgePanel, Screen
 from defuse.label import VerdictStore
 from defuse.progress import Progress, silent
 from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
+from defuse.report.describe import Trait, describe_regions
 from defuse.rundir import RunDir, read_json, write_json
 from defuse.seeds import derive
 from defuse.workspace import claim, classifier_fingerprint, data_fingerprint, refuse_foreign
@@ -237,6 +238,11 @@ class Run:
     def nearest(self) -> tuple[NearestImages, ...]:
         """The real images nearest to each region."""
         return nearest_images(self.regions, self.splits.reference, self.generator)
+
+    @cached_property
+    def traits(self) -> dict[str, tuple[Trait, ...]]:
+        """What sets each reported region's images apart from others of its class."""
+        return describe_regions(self.regions, self.splits.reference, self.generator)
 
     @contextmanager
     def verdicts(self) -> Iterator[VerdictStore]:

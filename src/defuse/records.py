@@ -318,9 +318,11 @@ class SweepPoint:
         weight: lambda.
         validation: accuracy on validation images; nothing tried when the fine-tuning diverged.
         region: failure rate on the ``select`` samples of all repaired regions; nothing tried when it diverged.
-        allowed: whether it holds the cap on accuracy loss.
-        blend: how much of the way from the given weights to the tuned ones was gone: the most that holds the cap, or
-            the least that was tried where none does.
+        allowed: whether it holds the caps on accuracy loss and on negative flips.
+        blend: how much of the way from the given weights to the tuned ones was gone: what is best of all that holds the
+            caps, or the least that was tried where none does.
+        negative_flips: share of validation images that the old model got right and this one gets wrong.
+        loss: mean cross-entropy on the ``select`` samples, in nats.
     """
 
     weight: float
@@ -328,6 +330,8 @@ class SweepPoint:
     region: Rate
     allowed: bool
     blend: float = 1.0
+    negative_flips: Rate = Rate(0, 0)
+    loss: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -335,7 +339,7 @@ class Repair:
     """What correct did. The repaired weights themselves lie beside this record as safetensors.
 
     Attributes:
-        chosen: the lambda that was chosen; None when no lambda met the cap and the old weights were returned.
+        chosen: the lambda that was chosen; None when no lambda met the caps and the old weights were returned.
         steps: optimiser steps of every fine-tuning, the control's too.
         control: the same steps on reference data alone, and the same blend.
         negative_flips: share of test images that the old model got right and the new one gets wrong.

@@ -74,6 +74,7 @@ def report_context(run: Run) -> ReportContext:
         labels=run.labels,
         verdicts=verdicts,
         nearest=run.nearest,
+        traits=run.traits,
         repair=run.corrected.repair if run.corrected else None,
         outcome=run.outcome,
         suite=run.folder.suite if suite.cases else None,

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from defuse.distill import mean_cost
 from defuse.pipeline import Run
 from defuse.records import Rate, Region, RegionLabel, Scores
+from defuse.report.describe import sentence
 from defuse.versions import versions
 
 SCHEMA = 1
@@ -73,15 +74,17 @@ class SearchSummary(Part):
 class RegionSummary(Part):
     """One reported region, in rank order.
 
-    ``label`` is the class proposed, ``decision`` the class that annotators gave it (null when thrown out, for
-    ``reason``); ``machine`` says that judges, not people, decided. ``expected_cost`` is the mean cost of an answer on
-    the kept samples, null when none was kept; where no costs were given, it is the failure rate. ``failure_before``,
+    ``label`` is the class proposed, ``description`` says what sets the region's images apart from others of that class
+    (empty when nothing does). ``decision`` is the class that annotators gave it (null when thrown out, for ``reason``);
+    ``machine`` says that judges, not people, decided. ``expected_cost`` is the mean cost of an answer on the kept
+    samples, null when none was kept; where no costs were given, it is the failure rate. ``failure_before``,
     ``failure_after`` and ``failure_control`` are on final samples; null where there was no repair.
     """
 
     name: str
     label: str
     predicted: str
+    description: str
     support: int
     weight: float
     keep_rate: Share
@@ -115,17 +118,19 @@ class ScoresSummary(Part):
 
 
 class SweepSummary(Part):
-    """One lambda on what selection may see, whether it met the cap, and how far from the given weights it went."""
+    """One lambda on what selection may see, whether it met the caps, and how far from the given weights it went."""
 
     weight: float
     validation_accuracy: Share
     region_failure_rate: Share
+    negative_flips: Share
+    region_loss: float
     allowed: bool
     blend: float
 
 
 class RepairSummary(Part):
-    """The repair; ``chosen`` is the lambda taken, null when none met the cap."""
+    """The repair; ``chosen`` is the lambda taken, null when none met the caps."""
 
     chosen: float | None
     steps: int
@@ -213,6 +218,7 @@ def _regions(run: Run) -> tuple[RegionSummary, ...]:
     return tuple(
         _region(
             region,
+            sentence(run.traits[region.name], run.splits.class_names[region.label]),
             label,
             run.splits.class_names,
             mean_cost(region.evidence, region.label, run.costs),
@@ -223,12 +229,18 @@ def _regions(run: Run) -> tuple[RegionSummary, ...]:
 
 
 def _region(
-    region: Region, label: RegionLabel, names: tuple[str, ...], cost: float | None, failure: dict[str, Share | None]
+    region: Region,
+    description: str,
+    label: RegionLabel,
+    names: tuple[str, ...],
+    cost: float | None,
+    failure: dict[str, Share | None],
 ) -> RegionSummary:
     return RegionSummary(
         name=region.name,
         label=names[region.label],
         predicted=names[region.predicted],
+        description=description,
         support=region.support,
         weight=region.weight,
         keep_rate=Share.of(region.evidence.keep),
@@ -259,6 +271,8 @@ def _repair(run: Run) -> RepairSummary | None:
                 region_failure_rate=Share.of(point.region),
                 allowed=point.allowed,
                 blend=point.blend,
+                negative_flips=Share.of(point.negative_flips),
+                region_loss=point.loss,
             )
             for point in repair.sweep
         ),

@@ -36,13 +36,14 @@ def test_counters_are_the_tuned_model_s():
     assert blend(linear(1), linear(2), 0.5).module[1].num_batches_tracked == 2
 
 
-def test_no_more_of_the_way_is_gone_than_repairs_about_as_much_and_the_control_goes_as_far(toy, monkeypatch):
-    """The cap is made to break at the smallest share, and every share to repair as much as the others."""
-    settings = Correct(lambdas=(1.0,), steps=15, batch_size=64, region_batch_size=64, tolerance=1.0)
-    whole = replace(settings, blends=(1.0,)).run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
+def test_the_best_allowed_part_of_the_way_is_gone_and_the_control_goes_as_far(toy, monkeypatch):
+    """The caps are made to break at the whole way."""
+    settings = Correct(lambdas=(1.0,), steps=15, batch_size=64, region_batch_size=64)
+    shares = {"max_accuracy_loss": 1.0, "max_negative_flips": 1.0}
+    whole = replace(settings, blends=(1.0,), **shares).run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert whole.repair.sweep[0].blend == 1.0
-    answers = iter([False, True, True])
-    monkeypatch.setattr(measure, "holds_cap", lambda *_: next(answers))
+    answers = iter([True, True, False])
+    monkeypatch.setattr(measure.Caps, "hold", lambda *_: next(answers))
     partly = replace(settings, blends=(1.0, 0.5, 0.25))
     corrected = partly.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert (corrected.repair.chosen, corrected.repair.sweep[0].blend) == (1.0, 0.5)
@@ -53,8 +54,8 @@ def test_no_more_of_the_way_is_gone_than_repairs_about_as_much_and_the_control_g
             torch.testing.assert_close(value, expected[name])
 
 
-def test_where_no_share_holds_the_cap_the_least_is_recorded_and_nothing_repaired(toy, monkeypatch):
-    monkeypatch.setattr(measure, "holds_cap", lambda *_: False)
+def test_where_no_share_holds_the_caps_the_least_is_recorded_and_nothing_repaired(toy, monkeypatch):
+    monkeypatch.setattr(measure.Caps, "hold", lambda *_: False)
     settings = Correct(lambdas=(1.0,), steps=5, batch_size=64, region_batch_size=64)
     corrected = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert corrected.classifier is toy.classifier

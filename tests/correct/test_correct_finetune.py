@@ -10,7 +10,7 @@ from scipy.special import softmax
 from torch import nn
 
 from defuse.classifiers import TorchClassifier
-from defuse.correct.finetune import Answers, draw_batches, fine_tune, objective, own_answers
+from defuse.correct.finetune import Answers, Recipe, draw_batches, fine_tune, objective, own_answers
 from defuse.correct.targets import Pool
 from defuse.pixels import to_pixels
 from defuse.progress import silent
@@ -45,17 +45,12 @@ def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def real(reference):
-    """Images, and their labels as what is wanted."""
-    return reference.images, torch.from_numpy(reference.labels)
-
-
 def tune(toy, weight, **changes):
     samples = Pool(toy.regions.samples["r001", Purpose.REPAIR].images, np.ones(200, dtype=np.int64))
-    settings = {"weight": weight, "learning_rate": 1e-3, "seed": 5, "progress": silent} | changes
+    settings = {"weight": weight, "recipe": Recipe(1e-3), "seed": 5, "progress": silent} | changes
     samples = settings.pop("samples", samples)
     batches = draw_batches(600, len(samples), steps=12, batch_size=32, region_batch_size=16, seed=5)
-    return fine_tune(toy.classifier, *real(toy.splits.reference), samples, batches, **settings)
+    return fine_tune(toy.classifier, toy.splits.reference, samples, batches, **settings)
 
 
 @pytest.mark.parametrize("weight", [0.25, 1.0, 7.0])
@@ -82,12 +77,11 @@ def test_first_step_is_adams_step_along_the_closed_form_gradient(weight):
     batches = draw_batches(20, 9, steps=1, batch_size=20, region_batch_size=9, seed=0)
     tuned = fine_tune(
         TorchClassifier(module, names),
-        images,
-        torch.from_numpy(labels),
+        LabelledImages(images, labels, names, np.arange(20)),
         Pool(region, towards),
         batches,
         weight=weight,
-        learning_rate=0.01,
+        recipe=Recipe(0.01),
         seed=0,
         progress=silent,
     )
@@ -104,8 +98,8 @@ def test_control_is_plain_fine_tuning_on_reference_images(toy):
     reference = toy.splits.reference
     batches = draw_batches(600, 5, steps=12, batch_size=32, region_batch_size=16, seed=5)
     samples = Pool(reference.images[:5], reference.labels[:5])
-    settings = {"weight": 0.0, "learning_rate": 1e-3, "seed": 5, "progress": silent}
-    tuned = fine_tune(classifier, *real(reference), samples, batches, **settings)
+    settings = {"weight": 0.0, "recipe": Recipe(1e-3), "seed": 5, "progress": silent}
+    tuned = fine_tune(classifier, reference, samples, batches, **settings)
 
     expected = copy.deepcopy(module).eval()  # no dropout left, so evaluation mode only fixes the batch norm
     optimizer = torch.optim.Adam(expected.parameters(), lr=1e-3)
@@ -124,7 +118,7 @@ def test_own_answers_are_the_model_s_where_it_is_right_and_the_labels_elsewhere(
     module, names = linear(), ("a", "b", "c")
     images, labels = random_images(40, 6)
     classifier = TorchClassifier(module, names)
-    wanted = own_answers(classifier, LabelledImages(images, labels, names, np.arange(40))).numpy()
+    wanted = own_answers(classifier, to_pixels(images), torch.from_numpy(labels)).numpy()
     scores = classifier.predict_logits(images).astype(np.float64)
     right = scores.argmax(1) == labels
     assert 0 < right.sum() < 40
@@ -137,10 +131,17 @@ def test_a_model_has_nothing_to_learn_from_its_own_answers():
     module, names = linear().double(), ("a", "b", "c")
     images, _ = random_images(40, 7)
     classifier = TorchClassifier(module, names, dtype=torch.float64)
-    reference = LabelledImages(images, classifier.predict(images), names, np.arange(40))
-    answers = Answers(module(to_pixels(images).double()), own_answers(classifier, reference).double())
+    pixels, labels = to_pixels(images).double(), torch.from_numpy(classifier.predict(images))
+    answers = Answers(module(pixels), own_answers(classifier, pixels, labels))
     (gradient,) = torch.autograd.grad(objective(answers, None, 0.0), module[1].weight)
     np.testing.assert_allclose(gradient.numpy(), 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("recipe", [Recipe(1e-3, "affine"), Recipe(1e-3, keep_answers=True)])
+def test_recipe_counts_and_leaves_the_same_seed_the_same_weights(toy, recipe):
+    first = state(tune(toy, 1.0, recipe=recipe))
+    assert same(first, state(tune(toy, 1.0, recipe=recipe)))
+    assert not same(first, state(tune(toy, 1.0)))
 
 
 def test_lambda_zero_is_the_control_bit_by_bit_whatever_the_region_holds(toy):
@@ -185,11 +186,11 @@ def test_frozen_parameters_stay(toy):
     batches = draw_batches(600, 9, steps=5, batch_size=32, region_batch_size=16, seed=5)
     tuned = fine_tune(
         classifier,
-        *real(toy.splits.reference),
+        toy.splits.reference,
         samples,
         batches,
         weight=1.0,
-        learning_rate=0.01,
+        recipe=Recipe(0.01),
         seed=0,
         progress=silent,
     )
@@ -199,7 +200,7 @@ def test_frozen_parameters_stay(toy):
 
 
 def test_nan_loss_stops_the_fine_tuning(toy):
-    assert tune(toy, 1.0, learning_rate=1e30) is None
+    assert tune(toy, 1.0, recipe=Recipe(1e30)) is None
 
 
 def test_progress_ends_at_the_last_step(toy):

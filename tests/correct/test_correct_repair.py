@@ -5,20 +5,23 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from pydantic import ValidationError
+from scipy.special import softmax
+from sklearn.metrics import log_loss
 from torch import nn
 
 from defuse.classifiers import TorchClassifier
 from defuse.classifiers.base import Classifier
 from defuse.correct import Correct
-from defuse.correct.measure import holds_cap, select
+from defuse.correct.measure import Caps, cross_entropy, select
 from defuse.errors import ClassifierError, RunError, VerdictError
 from defuse.records import Purpose, Rate, Regions, SweepPoint
 
-QUICK = Correct(lambdas=(0.3, 1.0), steps=60, batch_size=64, region_batch_size=64, learning_rate=2e-3)
+QUICK = Correct(lambdas=(0.3, 1.0), steps=60, batch_size=64, region_batch_size=64, learning_rate=2e-3, augment="none")
 
 
-BRIEF = replace(QUICK, lambdas=(1.0,), steps=15, max_accuracy_loss=1.0)
+BRIEF = replace(QUICK, lambdas=(1.0,), steps=15, max_accuracy_loss=1.0, max_negative_flips=1.0)
 """Too short to repair well; enough to compare, and always chosen."""
 
 
@@ -71,11 +74,13 @@ def test_figures_are_those_of_the_returned_model(toy, repaired):
     point = next(point for point in repair.sweep if point.weight == repair.chosen)
     assert repair.after.validation == point.validation == Rate(int(right.sum()), 300)
     select_images = toy.regions.samples["r001", Purpose.SELECT].images
+    lost = (toy.classifier.predict(validation.images) == validation.labels) & ~right
+    assert point.negative_flips == Rate(int(lost.sum()), 300)
     assert point.region == Rate(int((repaired.classifier.predict(select_images) != 1).sum()), 100)
 
 
 def test_lambda_zero_equals_the_control(toy):
-    corrected = run(toy, replace(QUICK, lambdas=(0.0,), distil=False))
+    corrected = run(toy, replace(QUICK, lambdas=(0.0,), keep_answers=False))
     repair = corrected.repair
     assert repair.chosen == 0.0
     assert repair.after == repair.control
@@ -116,7 +121,9 @@ def test_cap_is_kept_and_the_old_model_returned(toy):
     assert repair.after == repair.before
     assert repair.negative_flips == Rate(0, 400)
     assert "max_accuracy_loss" in corrected.reason
-    loose = run(reversed_labels, replace(QUICK, lambdas=(30.0,), steps=25, max_accuracy_loss=1.0))
+    loose = run(
+        reversed_labels, replace(QUICK, lambdas=(30.0,), steps=25, max_accuracy_loss=1.0, max_negative_flips=1.0)
+    )
     assert loose.repair.chosen == 30.0
 
 
@@ -162,28 +169,33 @@ def test_nothing_to_repair_is_a_plain_result(toy):
     assert run(none_kept).repair is None
 
 
-def test_select_takes_the_least_change_that_repairs_about_as_much_and_never_breaks_the_cap():
-    def point(weight, failures, blend=1.0, *, allowed=True):
-        return SweepPoint(weight, Rate(95, 100), Rate(failures, 50), allowed=allowed, blend=blend)
+def test_select_takes_what_fails_least_then_what_is_surest_and_never_breaks_a_cap():
+    def point(weight, failures, loss, *, allowed=True):
+        return SweepPoint(weight, Rate(95, 100), Rate(failures, 50), allowed=allowed, loss=loss)
 
-    def chosen(*points, tolerance=0.0):
-        found = select(points, tolerance)
-        return found and (found.weight, found.blend)
+    def chosen(*points):
+        found = select(points)
+        return found and found.weight
 
-    assert chosen(point(3.0, 5), point(1.0, 5), point(0.1, 20), point(9.0, 0, allowed=False)) == (1.0, 1.0)
-    assert chosen(point(1.0, 5), point(9.0, 4)) == (9.0, 1.0)
-    assert chosen(point(1.0, 5), point(9.0, 4), tolerance=0.02) == (1.0, 1.0)
-    assert chosen(point(1.0, 5, 0.5), point(9.0, 5, 0.25), point(0.1, 5, 0.75), tolerance=0.02) == (9.0, 0.25)
-    assert chosen(point(1.0, 5, 0.5), point(9.0, 7, 0.25), tolerance=0.02) == (1.0, 0.5)
-    assert chosen(point(1.0, 0, allowed=False)) is None
-    empty = [SweepPoint(weight, Rate(95, 100), Rate(0, 0), allowed=True) for weight in (2.0, 1.0)]
-    assert select(tuple(empty), 0.0).weight == 1.0
+    assert chosen(point(3.0, 5, 0.2), point(1.0, 5, 0.1), point(0.1, 20, 0.0), point(9.0, 0, 0.0, allowed=False)) == 1.0
+    assert chosen(point(1.0, 5, 0.1), point(9.0, 4, 0.9)) == 9.0
+    assert chosen(point(1.0, 0, 0.0, allowed=False)) is None
+    empty = tuple(SweepPoint(weight, Rate(95, 100), Rate(0, 0), allowed=True) for weight in (1.0, 2.0))
+    assert select(empty).weight == 1.0
 
 
-@given(trials=st.integers(1, 10_000), lost=st.integers(-50, 50))
-def test_cap_is_a_share_of_the_same_images(trials, lost):
-    before, after = Rate(trials, trials), Rate(trials - lost, trials)
-    assert holds_cap(before, after, 0.001) == (1000 * lost <= trials)
+@given(before=arrays(bool, 1000), after=arrays(bool, 1000), loss=st.integers(0, 9), flips=st.integers(0, 9))
+def test_caps_are_shares_of_the_same_images(before, after, loss, flips):
+    held = Caps(loss / 1000, flips / 1000).hold(before, after)
+    assert held == (before.sum() - after.sum() <= loss and (before & ~after).sum() <= flips)
+
+
+def test_cross_entropy_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    logits, labels = rng.normal(0, 3, (30, 4)).astype(np.float32), rng.integers(0, 4, 30)
+    expected = log_loss(labels, softmax(logits.astype(np.float64), axis=1), labels=range(4))
+    assert cross_entropy(logits, labels) == pytest.approx(expected, rel=1e-5)
+    assert cross_entropy(logits[:0], labels[:0]) == 0.0
 
 
 class BlackBox(Classifier):
@@ -234,6 +246,8 @@ def test_bad_input_region_without_samples(toy):
         {"learning_rate": 0.0},
         {"max_accuracy_loss": -0.1},
         {"max_accuracy_loss": 1.1},
+        {"max_negative_flips": -0.1},
+        {"augment": "warp"},
         {"lamda": (1.0,)},
     ],
 )

@@ -11,19 +11,36 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 from torch.nn.modules.batchnorm import _NormBase
 
+from defuse.augment import Augment, augmented
 from defuse.classifiers import TorchClassifier
 from defuse.correct.targets import Pool
 from defuse.pixels import to_pixels
 from defuse.progress import Progress
 from defuse.records import LabelledImages
-from defuse.seeds import derive, numpy_rng
-from defuse.types import ByteImages, LabelTensor, Logits
+from defuse.seeds import derive, numpy_rng, torch_rng
+from defuse.types import LabelTensor, Logits, Pixels
 
 REPORT_EVERY = 10
 """Optimiser steps between two progress reports."""
 
 
 Wanted = LabelTensor | Float[Tensor, "n k"]
+"""What to answer on a batch: labels, or probabilities."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is the same for every lambda of a sweep.
+
+    Attributes:
+        learning_rate: of the first step.
+        augment: random changes of both kinds of images.
+        keep_answers: whether reference images teach the given model's own answers (``own_answers``) or their labels.
+    """
+
+    learning_rate: float
+    augment: Augment = "none"
+    keep_answers: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,15 +101,15 @@ def objective(reference: Answers, region: Answers | None, weight: float) -> Floa
     return loss if region is None else loss + weight * cross_entropy(region.logits, region.wanted)
 
 
-def own_answers(classifier: TorchClassifier, reference: LabelledImages) -> Float[Tensor, "n k"]:
+@torch.no_grad()
+def own_answers(classifier: TorchClassifier, pixels: Pixels, labels: LabelTensor) -> Float[Tensor, "n k"]:
     """Return what a model should go on answering: its own probabilities where it is right, elsewhere the label, (n, k).
 
     Source: Li and Hoiem, "Learning without Forgetting", TPAMI 2018. Not in the paper.
     """
-    logits = torch.from_numpy(classifier.predict_logits(reference.images))
-    labels = torch.from_numpy(reference.labels)
+    logits = classifier.logits(pixels)
     right = logits.argmax(dim=1) == labels
-    return torch.where(right[:, None], torch.softmax(logits, dim=1), one_hot(labels, logits.shape[1]).float())
+    return torch.where(right[:, None], torch.softmax(logits, dim=1), one_hot(labels, logits.shape[1]).to(logits))
 
 
 def training_mode(module: nn.Module) -> None:
@@ -110,30 +127,28 @@ def training_mode(module: nn.Module) -> None:
 
 def fine_tune(
     classifier: TorchClassifier,
-    reference: ByteImages,
-    wanted: Wanted,
+    reference: LabelledImages,
     samples: Pool,
     batches: Batches,
     *,
     weight: float,
-    learning_rate: float,
+    recipe: Recipe,
     seed: int,
     progress: Progress,
 ) -> TorchClassifier | None:
     """Fine-tune a copy of the classifier with Adam, its learning rate falling to 0 along a cosine.
 
     Parameters with ``requires_grad=False`` stay as they are. With ``weight`` 0 the region term is left out, so that the
-    region samples cannot matter: that is the control. Dropout masks depend on the seed and the step alone.
+    region samples cannot matter.
 
     Args:
         classifier: stays unchanged.
-        reference: real images, (n, h, w, c).
-        wanted: what to answer on them.
+        reference: real images.
         samples: region samples with the labels to learn.
         batches: the rows of both that each step sees.
         weight: lambda, at least 0.
-        learning_rate: of the first step.
-        seed: of the dropout masks.
+        recipe: what is the same for every lambda.
+        seed: of the random changes of images and the dropout masks, which depend on it and on the step alone.
         progress: told every few steps.
 
     Returns:
@@ -143,18 +158,24 @@ def fine_tune(
     tuned = classifier.with_module(module)
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
     device = classifier.device
-    towards = torch.from_numpy(samples.labels)
-    optimizer = torch.optim.Adam(weights, lr=learning_rate)
+    labels, towards = torch.from_numpy(reference.labels), torch.from_numpy(samples.labels)
+    optimizer = torch.optim.Adam(weights, lr=recipe.learning_rate)
     training_mode(module)
     task = f"correct: lambda {weight:g}" if weight else "correct: control"
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for step in range(batches.steps):
+            rng = torch_rng(seed, "augment", step)
             torch.manual_seed(derive(seed, "dropout", step))
-            _set_rate(optimizer, learning_rate * (1 + math.cos(math.pi * step / batches.steps)) / 2)
+            _set_rate(optimizer, recipe.learning_rate * (1 + math.cos(math.pi * step / batches.steps)) / 2)
             rows = batches.reference[step]
-            real = _answer(tuned, reference[rows], wanted[rows], device)
-            rows = batches.region[step]
-            fresh = _answer(tuned, samples.images[rows], towards[rows], device) if weight else None
+            pixels = augmented(to_pixels(reference.images[rows]), recipe.augment, rng).to(device)
+            wanted = labels[rows].to(device)
+            real = _answer(tuned, pixels, own_answers(classifier, pixels, wanted) if recipe.keep_answers else wanted)
+            fresh = None
+            if weight:
+                rows = batches.region[step]
+                pixels = augmented(to_pixels(samples.images[rows]), recipe.augment, rng).to(device)
+                fresh = _answer(tuned, pixels, towards[rows].to(device))
             loss = objective(real, fresh, weight)
             if not torch.isfinite(loss):
                 return None
@@ -167,10 +188,9 @@ def fine_tune(
     return tuned
 
 
-def _answer(classifier: TorchClassifier, images: ByteImages, wanted: Wanted, device: torch.device) -> Answers:
+def _answer(classifier: TorchClassifier, pixels: Pixels, wanted: Wanted) -> Answers:
     """Run the module in the mode it is in; ``classifier.logits`` would put it in evaluation mode."""
-    logits = classifier.module(classifier.preprocess(to_pixels(images, device))).float()
-    return Answers(logits, wanted.to(device))
+    return Answers(classifier.module(classifier.preprocess(pixels)).float(), wanted)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -1,22 +1,23 @@
-"""The repair: a sweep over lambda beside its control, and the choice of one model under a cap on accuracy loss."""
+"""The repair: a sweep over lambda beside its control, and the choice of one model under caps on what it costs."""
 
 from dataclasses import dataclass as record
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from defuse.augment import Augment
 from defuse.classifiers import TorchClassifier
 from defuse.classifiers.base import Classifier
 from defuse.correct.blend import blend
-from defuse.correct.finetune import draw_batches, fine_tune, own_answers
-from defuse.correct.measure import Measure, accuracy, select
+from defuse.correct.finetune import Recipe, draw_batches, fine_tune
+from defuse.correct.measure import Caps, Measure, select
 from defuse.correct.targets import find_targets, pool
 from defuse.errors import ClassifierError
 from defuse.progress import Progress, silent
-from defuse.records import Purpose, Rate, RegionLabel, Regions, Repair, Splits, SweepPoint
+from defuse.records import Purpose, RegionLabel, Regions, Repair, Splits, SweepPoint
 from defuse.seeds import derive
 from defuse.types import STRICT
 
@@ -45,23 +46,22 @@ class Correct:
 
     Source: Slack et al. (arXiv:2102.06162), the correction step. Deviations: the model is chosen on validation images
     and on region samples set aside for selection, never on test images or final samples; the same steps on reference
-    data alone (the control) are reported beside it; on reference images the model's own right answers are learnt;
-    weights are blended with the given ones, and of models that repair about as much the one that changed least is
-    taken; the values are ours, since the paper's were not at hand.
+    data alone (the control) are reported beside it; on reference images the model's own right answers are learnt; all
+    images are augmented; weights are blended with the given ones; negative flips have a cap too; the values are ours,
+    since the paper's were not at hand.
 
     Attributes:
-        lambdas: weights of the region term, each at least 0; 0 repeats the control if not ``distil``.
+        lambdas: weights of the region term, each at least 0; 0 repeats the control if not ``keep_answers``.
         steps: optimiser steps of each fine-tuning.
         batch_size: reference images per step.
         region_batch_size: region samples per step.
         learning_rate: Adam's at the first step; it falls to 0 along a cosine.
-        distil: on reference images the repair learns the given model's own answers, where they are right, in place of
-            the labels; so it has no reason to change what needs no repair. The control always learns the labels.
+        augment: changes of each image, drawn anew each step, the control's too; see ``defuse.augment.Augment``.
+        keep_answers: on reference images the repair learns the given model's own answers, where they are right, in
+            place of the labels; so it has no reason to change what needs no repair. The control learns the labels.
         blends: shares of the way from the given weights to the tuned ones. The published method goes all the way.
-        tolerance: how much higher than the lowest the failure rate on regions may be, as a share, of a model that is
-            taken because it changes less. Validation images cannot show all that a change costs; nor can generated
-            samples show all that a smaller change leaves unrepaired on real images, so by default it is 0.
         max_accuracy_loss: the most validation accuracy that a repair may cost, as a share: 0.001 is 0.1 points.
+        max_negative_flips: the most validation images that may turn from right to wrong, as a share.
         kept_only: whether only samples that the judges kept are used, for repair and for every region figure; the
             preset ``paper``, which has no judges, takes all.
     """
@@ -71,10 +71,11 @@ class Correct:
     batch_size: Annotated[int, Field(ge=1)] = 128
     region_batch_size: Annotated[int, Field(ge=1)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
-    distil: bool = True
+    augment: Augment = "affine"
+    keep_answers: bool = True
     blends: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.25)
-    tolerance: Annotated[float, Field(ge=0, le=1)] = 0.0
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.001
+    max_negative_flips: Annotated[float, Field(ge=0, le=1)] = 0.003
     kept_only: bool = True
 
     def run(
@@ -99,7 +100,7 @@ class Correct:
 
         Returns:
             The record and the repaired model. The given model comes back when no region has a label or a usable sample
-            (then without a record), or when no lambda holds the cap.
+            (then without a record), or when no lambda holds the caps.
 
         Raises:
             ClassifierError: the classifier has no weights that can be trained.
@@ -113,13 +114,13 @@ class Correct:
         samples = pool(regions, targets, Purpose.REPAIR, kept_only=self.kept_only)
         if not len(samples):
             return Corrected(None, model, "nothing to repair: the judges kept no sample of any region")
-        labelled = torch.from_numpy(splits.reference.labels)
+        recipe = Recipe(self.learning_rate, self.augment)
         tune = partial(
             fine_tune,
             model,
-            splits.reference.images,
-            samples=samples,
-            batches=draw_batches(
+            splits.reference,
+            samples,
+            draw_batches(
                 len(splits.reference),
                 len(samples),
                 steps=self.steps,
@@ -127,49 +128,40 @@ class Correct:
                 region_batch_size=self.region_batch_size,
                 seed=derive(seed, "correct"),
             ),
-            learning_rate=self.learning_rate,
             seed=derive(seed, "correct"),
             progress=progress,
         )
-        measure = Measure(splits, regions, targets, self.kept_only)
-        cap_on = accuracy(model, splits.validation)
-        sweep: list[SweepPoint] = []
-        repaired: dict[float, TorchClassifier] = {}
-        wanted = own_answers(model, splits.reference) if self.distil else labelled
-        for weight in self.lambdas:
-            tuned, point = self._blended(model, tune(wanted, weight=weight), weight, measure, cap_on)
-            sweep.append(point)
-            if tuned is not None and point.allowed:
-                repaired[weight] = tuned
-        chosen = select(tuple(sweep), self.tolerance)
-        new = model if chosen is None else repaired[chosen.weight]
+        measure = Measure(model, splits, regions, targets, self.kept_only)
+        keeping = replace(recipe, keep_answers=self.keep_answers)
+        best = [self._blended(model, tune(weight=weight, recipe=keeping), weight, measure) for weight in self.lambdas]
+        chosen = select(tuple(point for _, point in best))
+        new = next((tuned for tuned, point in best if tuned is not None and point is chosen), model)
         before = measure.scores(model)
-        control = tune(labelled, weight=0.0)
+        control = tune(weight=0.0, recipe=recipe)
         if control is not None and chosen is not None:
             control = blend(model, control, chosen.blend)
         repair = Repair(
             chosen=None if chosen is None else chosen.weight,
             steps=self.steps,
-            sweep=tuple(sweep),
+            sweep=tuple(point for _, point in best),
             before=before,
             after=before if chosen is None else measure.scores(new),
             control=measure.control_scores(control),
-            negative_flips=measure.negative_flips(model, new),
+            negative_flips=measure.negative_flips(new),
         )
         return Corrected(repair, new, self._reason(repair), control if repair.control.test.trials else None)
 
     def _blended(
-        self, model: TorchClassifier, tuned: TorchClassifier | None, weight: float, measure: Measure, cap_on: Rate
+        self, model: TorchClassifier, tuned: TorchClassifier | None, weight: float, measure: Measure
     ) -> tuple[TorchClassifier | None, SweepPoint]:
-        """Go as little of the way to the tuned weights as repairs about as much as any allowed part of it."""
+        """Return the best allowed part of the way to the tuned weights, or the smallest when none is allowed."""
+        caps = Caps(self.max_accuracy_loss, self.max_negative_flips)
         if tuned is None:
-            return None, measure.point(None, weight, cap_on, self.max_accuracy_loss)
-        tried = [
-            measure.point(blend(model, tuned, share), weight, cap_on, self.max_accuracy_loss, share)
-            for share in sorted(self.blends)
-        ]
-        point = select(tuple(tried), self.tolerance) or tried[0]
-        return blend(model, tuned, point.blend), point
+            return None, measure.point(None, weight, caps)
+        parts = {share: blend(model, tuned, share) for share in sorted(self.blends)}
+        points = tuple(measure.point(part, weight, caps, share) for share, part in parts.items())
+        point = select(points) or points[0]
+        return parts[point.blend], point
 
     def _reason(self, repair: Repair) -> str:
         chosen = next((point for point in repair.sweep if point.weight == repair.chosen), None)
@@ -179,8 +171,9 @@ class Correct:
         if not any(point.validation.trials for point in repair.sweep):
             return "not repaired: the loss became NaN for every lambda; lower correct.learning_rate"
         return (
-            f"not repaired: no lambda keeps validation accuracy within {100 * self.max_accuracy_loss:g} points; "
-            "raise correct.max_accuracy_loss or lower correct.learning_rate"
+            f"not repaired: no lambda keeps validation accuracy within {100 * self.max_accuracy_loss:g} points and "
+            f"negative flips within {100 * self.max_negative_flips:g} %; raise correct.max_accuracy_loss or "
+            "correct.max_negative_flips, or lower correct.learning_rate"
         )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from defuse.distill import CostMatrix
 from defuse.generators import ReconstructionQuality
 from defuse.records import NearestImages, Rate, RegionLabel, Regions, Repair, Search, Splits, Verdict
+from defuse.report.describe import Trait
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class ReportContext:
         labels: the decision on each reported region; empty while nobody has labelled.
         verdicts: the verdicts that count, one per annotator and region.
         nearest: per region, positions in ``splits.reference``.
+        traits: per region's name, what sets its images apart from others of its class.
         repair: None when there was none.
         outcome: what became of the repair, in one line.
         suite: folder of the regression suite, if one was written.
@@ -51,6 +53,7 @@ class ReportContext:
     labels: tuple[RegionLabel, ...]
     verdicts: tuple[Verdict, ...] = ()
     nearest: tuple[NearestImages, ...] = ()
+    traits: Mapping[str, tuple[Trait, ...]] = field(default_factory=dict)
     repair: Repair | None = None
     outcome: str = ""
     suite: Path | None = None

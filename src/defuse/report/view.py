@@ -8,6 +8,7 @@ import numpy as np
 from defuse.distill import mean_cost
 from defuse.records import Purpose, Rate, Region, RegionLabel, Verdict
 from defuse.report.context import ReportContext
+from defuse.report.describe import sentence
 from defuse.report.images import Album, make_album
 from defuse.types import ByteImages
 
@@ -57,6 +58,7 @@ class Card:
     region: Region
     shows: str
     says: str
+    traits: str
     label: RegionLabel | None
     relabelled: bool
     verdicts: tuple[Verdict, ...]
@@ -154,6 +156,7 @@ def _card(
         region=region,
         shows=names[decided],
         says=names[region.predicted],
+        traits=sentence(context.traits.get(region.name, ()), names[region.label]),
         label=label,
         relabelled=decided != region.label,
         verdicts=tuple(verdict for verdict in context.verdicts if verdict.region == region.name),
