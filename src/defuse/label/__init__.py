@@ -1,7 +1,8 @@
 """Label: what annotators say of regions, where it is kept, and how the majority decides. No web code."""
 
-from defuse.label.aggregate import ADJUDICATED, MAJORITY, Majority, name_of
+from defuse.label.aggregate import ADJUDICATED, MAJORITY, Majority, name_of, withhold_names
 from defuse.label.agreement import Agreement, measure_agreement
+from defuse.label.crossed import crossed_out, strike
 from defuse.label.exchange import contact_sheet, export_csv, import_csv
 from defuse.label.json_exchange import export_json, import_json, import_key
 from defuse.label.label_studio import export_label_studio, import_label_studio
@@ -20,6 +21,7 @@ __all__ = [
     "StopRule",
     "VerdictStore",
     "contact_sheet",
+    "crossed_out",
     "export_csv",
     "export_json",
     "export_label_studio",
@@ -30,4 +32,6 @@ __all__ = [
     "measure_agreement",
     "name_of",
     "regions_fingerprint",
+    "strike",
+    "withhold_names",
 ]

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -82,6 +83,18 @@ class Majority:
 def name_of(label: int, class_names: Sequence[str]) -> str:
     """Return the name of a class, or its number where it has none."""
     return class_names[label] if 0 <= label < len(class_names) else f"class {label}"
+
+
+def withhold_names(verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Return verdicts with people's names replaced by ``annotator 1`` and so on, in order of their first verdict."""
+    numbers: dict[str, int] = {}
+    for verdict in verdicts:
+        if not verdict.machine:
+            numbers.setdefault(verdict.annotator, len(numbers) + 1)
+    return tuple(
+        verdict if verdict.machine else replace(verdict, annotator=f"annotator {numbers[verdict.annotator]}")
+        for verdict in verdicts
+    )
 
 
 def _said(verdict: Verdict, class_names: Sequence[str]) -> str:

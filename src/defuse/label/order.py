@@ -45,6 +45,8 @@ class Ledger:
         self._regions: Mapping[str, Region] = {region.name: region for region in regions.reported}
         self._given: dict[str, list[Verdict]] = {name: [] for name in self._regions}
         self._by: dict[str, list[Verdict]] = {}
+        self._times: Counter[tuple[str, str]] = Counter()
+        self._people: dict[str, int] = dict.fromkeys(self._regions, 0)
         self._settled: set[str] = set()
         for verdict in verdicts:
             self.add(verdict)
@@ -54,6 +56,8 @@ class Ledger:
         if not verdict.machine:
             self._given[verdict.region].append(verdict)
             self._by.setdefault(verdict.annotator, []).append(verdict)
+            self._times[verdict.annotator, verdict.region] += 1
+            self._people[verdict.region] += self._times[verdict.annotator, verdict.region] == 1
             self._weigh(verdict.region)
 
     def undo(self, annotator: str) -> Verdict | None:
@@ -62,6 +66,8 @@ class Ledger:
             return None
         verdict = self._by[annotator].pop()
         given = self._given[verdict.region]
+        self._times[annotator, verdict.region] -= 1
+        self._people[verdict.region] -= self._times[annotator, verdict.region] == 0
         del given[max(place for place, each in enumerate(given) if each is verdict)]
         self._weigh(verdict.region)
         return verdict
@@ -88,9 +94,17 @@ class Ledger:
         means = {meaning(verdict, self._regions[region]) for verdict in said}
         return len(means) > 1 and not any(verdict.adjudicates for verdict in said)
 
-    def judged(self, annotator: str) -> set[str]:
-        """Return the names of the regions on which a person has said something."""
-        return {verdict.region for verdict in self._by.get(annotator, ())}
+    def judged(self, annotator: str, region: str) -> bool:
+        """Return whether a person has said something of a region."""
+        return self._times[annotator, region] > 0
+
+    def given(self, annotator: str) -> int:
+        """Return of how many regions a person has said something."""
+        return sum(self.judged(annotator, name) for name in self._regions)
+
+    def left(self, annotator: str) -> int:
+        """Return how many regions a person has still to label."""
+        return sum(self._waits(annotator, name) for name in self._regions)
 
     def queue(
         self, annotator: str, *, skipped: Collection[str] = (), looking: Mapping[str, int] | None = None
@@ -102,15 +116,15 @@ class Ledger:
             skipped: regions that they put off; these come last.
             looking: region -> how many others have it before them now, which counts as many verdicts.
         """
-        judged, others = self.judged(annotator), looking or {}
-        waiting = [region for name, region in self._regions.items() if name not in judged and name not in self._settled]
+        others = looking or {}
+        waiting = [region for name, region in self._regions.items() if self._waits(annotator, name)]
         waiting.sort(
-            key=lambda region: (
-                region.name in skipped,
-                len({verdict.annotator for verdict in self._given[region.name]}) + others.get(region.name, 0),
-            )
+            key=lambda region: (region.name in skipped, self._people[region.name] + others.get(region.name, 0))
         )
         return tuple(waiting)
+
+    def _waits(self, annotator: str, region: str) -> bool:
+        return region not in self._settled and not self.judged(annotator, region)
 
     def _weigh(self, region: str) -> None:
         if self.rule.settled(self._regions[region], self.on(region)):

@@ -3,6 +3,6 @@
 from defuse.web.app import create_app
 from defuse.web.desk import Desk
 from defuse.web.gallery import Gallery
-from defuse.web.serve import open_gallery, opened, serve
+from defuse.web.serve import is_local, open_gallery, opened, serve
 
-__all__ = ["Desk", "Gallery", "create_app", "open_gallery", "opened", "serve"]
+__all__ = ["Desk", "Gallery", "create_app", "is_local", "open_gallery", "opened", "serve"]

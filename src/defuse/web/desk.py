@@ -97,11 +97,11 @@ class Desk:
 
     def progress(self, annotator: str) -> Progress:
         """Return how far a person is."""
-        left = len(self.ledger.queue(annotator))
+        left = self.ledger.left(annotator)
         pace = _pace(self.ledger.of(annotator))
         names = self.gallery.exhibits
         return Progress(
-            given=len(self.ledger.judged(annotator)),
+            given=self.ledger.given(annotator),
             left=left,
             settled=sum(self.ledger.settled(name) for name in names),
             regions=len(names),
@@ -141,11 +141,12 @@ class Desk:
 
     def open_to(self, annotator: str, region: str) -> bool:
         """Return whether a person may see what others said of a region: once they, or enough others, have spoken."""
-        return self.read_only or self.ledger.settled(region) or region in self.ledger.judged(annotator)
+        return self.read_only or self.ledger.settled(region) or self.ledger.judged(annotator, region)
 
-    def agreement(self) -> Agreement:
-        """Return how far people agree, over all regions."""
-        return measure_agreement(self.gallery.regions, self._people(), self.gallery.class_names)
+    def agreement(self, annotator: str) -> Agreement:
+        """Return how far people agree over the regions that are open to one of them."""
+        seen = [verdict for verdict in self._people() if self.open_to(annotator, verdict.region)]
+        return measure_agreement(self.gallery.regions, seen, self.gallery.class_names)
 
     def decisions(self) -> tuple[RegionLabel, ...]:
         """Return the decision on each region, in rank order."""
@@ -174,7 +175,7 @@ class Desk:
         since = time.monotonic() - ATTENTION
         found: dict[str, int] = {}
         for name, (region, when) in self._looking.items():
-            if name != annotator and when > since and region not in self.ledger.judged(name):
+            if name != annotator and when > since and not self.ledger.judged(name, region):
                 found[region] = found.get(region, 0) + 1
         return found
 

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,10 +23,6 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-
-
-class TooLongError(Exception):
-    """A body that went on beyond the limit."""
 
 
 class Guard:
@@ -49,12 +46,9 @@ class Guard:
             await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        started = False
 
         async def answer(message: Message) -> None:
-            nonlocal started
             if message["type"] == "http.response.start":
-                started = True
                 own = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     own[name] = value
@@ -65,12 +59,8 @@ class Guard:
         if refusal is not None:
             code, why = refusal
             await refuse(scope, code, why)(scope, receive, answer)
-            return
-        try:
+        else:
             await self.app(scope, _limited(receive), answer)
-        except TooLongError:
-            if not started:
-                await refuse(scope, 413, "body too long")(scope, receive, answer)
 
     def _refusal(self, scope: Scope, headers: Headers) -> tuple[int, str] | None:
         hosts = headers.getlist("host")
@@ -104,7 +94,7 @@ def _limited(receive: Receive) -> Receive:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > MOST_BYTES:
-            raise TooLongError
+            raise HTTPException(413, "body too long")
         return message
 
     return counted

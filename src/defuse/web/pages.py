@@ -83,7 +83,7 @@ class Pages:
         return self._render(
             "agreement.html",
             session=session,
-            agreement=desk.agreement(),
+            agreement=desk.agreement(session.name),
             settled=sum(desk.ledger.settled(name) for name in gallery.exhibits),
             regions=len(gallery.exhibits),
             disputes=visible,

@@ -5,7 +5,7 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import uvicorn
@@ -96,7 +96,8 @@ def serve(desk: Desk, *, host: str = "127.0.0.1", port: int = 0, tell: Callable[
     )
     with listening:
         tell(f"http://{_in_link(host)}:{port}/?token={access.token}")
-        asyncio.run(uvicorn.Server(settings).serve(sockets=[listening]))
+        with suppress(KeyboardInterrupt):  # how it is meant to end
+            asyncio.run(uvicorn.Server(settings).serve(sockets=[listening]))
 
 
 def is_local(host: str) -> bool:

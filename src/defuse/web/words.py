@@ -8,7 +8,7 @@ from defuse.types import ByteImages
 UNUSUAL = 0.15
 """A share of real images below or above which a look is worth a word."""
 
-COMPARED = 2_000
+COMPARED = 500
 """Real images that are looked at, at most."""
 
 

@@ -37,7 +37,9 @@ function fill(task) {
   completion.clear();
   keys();
   compare();
-  document.activeElement?.closest("#tiles, #finished, .keys")?.blur?.();
+  // Away from the button that was pressed, so that Enter means "as proposed" again; and to where a phone should look.
+  $("question").focus({ preventScroll: true });
+  window.scrollTo(0, 0);
 }
 
 function strong(text) {
