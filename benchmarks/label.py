@@ -13,7 +13,6 @@ import asyncio
 import json
 import multiprocessing
 import os
-import platform
 import random
 import sqlite3
 import sys
@@ -21,6 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from defuse.web.pages import PAGE_VERSION
 
 RESULTS = Path(__file__).parent / "results" / "label.json"
 CLASSES, TILES, EDGE = 43, 24, 32
+SERVING = ("fastapi", "starlette", "uvicorn", "pydantic")
 CREATED, STORED_BEFORE = 201, 409
 
 
@@ -76,7 +77,7 @@ def main() -> None:
             "regions": size.regions,
             "load_average_at_start": os.getloadavg()[0],
         },
-        "versions": {**versions(), "python": platform.python_version()},
+        "versions": {**versions(), **{name: version(name) for name in SERVING}, "sqlite": sqlite3.sqlite_version},
         "machine": MACHINE,
         "seconds": round(time.monotonic() - began, 1),
     }

@@ -167,6 +167,18 @@ def test_everything_that_was_shown_is_kept(path):
             store.append([FIRST])
 
 
+def test_reading_leaves_no_file_behind_and_sees_what_a_writer_has_written(path):
+    with VerdictStore(path, REGIONS) as store:
+        store.append([FIRST])
+    with VerdictStore(path, REGIONS, read_only=True) as store:
+        assert store.all() == (FIRST,)
+    assert [each.name for each in path.parent.iterdir()] == ["verdicts.sqlite"]
+    with VerdictStore(path, REGIONS) as writing:
+        writing.append([SECOND])
+        with VerdictStore(path, REGIONS, read_only=True) as store:
+            assert store.all() == (FIRST, SECOND)
+
+
 def test_only_shown_tiles_can_be_crossed_out():
     with pytest.raises(ValueError, match="only tiles that were shown"):
         Verdict("r001", "ada", Answer.CLASS, 6, machine=False, time="t", shown=(1, 2), crossed=(3,))

@@ -48,7 +48,7 @@ class VerdictStore:
         with self._explained():
             if not read_only:
                 path.parent.mkdir(parents=True, exist_ok=True)
-            address = f"file:{quote(str(path.absolute()))}?mode={'ro' if read_only else 'rwc'}"
+            address = f"file:{quote(str(path.absolute()))}?mode={_read_mode(path) if read_only else 'rwc'}"
             self._connection = sqlite3.connect(address, uri=True, isolation_level=None, timeout=30)
         try:
             with self._explained():
@@ -211,6 +211,11 @@ class VerdictStore:
             raise VerdictError(
                 f"{self.path}: cannot be used as a verdict store ({error}); check the disk, or move the file away"
             ) from None
+
+
+def _read_mode(path: Path) -> str:
+    """Return how to open a file for reading: without leaving any file beside it, where nobody else has it open."""
+    return "ro" if path.with_name(f"{path.name}-wal").exists() else "ro&immutable=1"
 
 
 def _verdict(row: tuple[Any, ...]) -> Verdict:
