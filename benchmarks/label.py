@@ -136,11 +136,10 @@ async def _until_killed(people: list["Annotator"], server: "Server", quota: int)
 
 
 class Server:
-    """A server in a process of its own, forked from one that has imported everything."""
+    """A server in a process of its own, forked from this one, which has imported everything."""
 
     def __init__(self, folder: Path, regions: int, seed: int) -> None:
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["defuse.web"])
+        context = multiprocessing.get_context("fork")
         here, there = context.Pipe(duplex=False)
         self.process = context.Process(target=_serve, args=(folder, regions, seed, there), daemon=True)
         self.process.start()

@@ -4,9 +4,9 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
-from defuse.errors import DefuseError
 from defuse.label import VerdictStore
 
 MOST = 256
@@ -63,8 +63,8 @@ class Writer:
             try:
                 store = store or self._open()
                 with store.together():
-                    outcome: list[bool] | DefuseError = [each.write(store) for each in group]
-            except DefuseError as error:
+                    outcome: list[bool] | Exception = [each.write(store) for each in group]
+            except Exception as error:  # noqa: BLE001 -- whatever it is, those who wait are told, and the thread lives on
                 outcome = error
             _tell(group, outcome)
             if last:
@@ -85,13 +85,14 @@ class Writer:
         return group, False
 
 
-def _tell(group: list[Event], outcome: list[bool] | DefuseError) -> None:
-    group[0].stored.get_loop().call_soon_threadsafe(_finish, group, outcome)
+def _tell(group: list[Event], outcome: list[bool] | Exception) -> None:
+    with suppress(RuntimeError):  # the loop has ended, and with it all who waited
+        group[0].stored.get_loop().call_soon_threadsafe(_finish, group, outcome)
 
 
-def _finish(group: list[Event], outcome: list[bool] | DefuseError) -> None:
+def _finish(group: list[Event], outcome: list[bool] | Exception) -> None:
     for place, event in enumerate(group):
-        if isinstance(outcome, DefuseError):
+        if isinstance(outcome, Exception):
             event.stored.set_exception(outcome)
             continue
         if outcome[place]:
