@@ -50,7 +50,7 @@ class Size:
     kills: int
 
 
-FULL = Size(annotators=20, timed=100, regions=500, kills=20)
+FULL = Size(annotators=20, timed=50, regions=500, kills=20)
 QUICK = Size(annotators=5, timed=5, regions=20, kills=2)
 
 
