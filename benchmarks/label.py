@@ -164,7 +164,7 @@ def _gallery(count: int, seed: int) -> Gallery:
     for number in range(count):
         label, predicted = number % CLASSES, (number + 1) % CLASSES
         evidence = Evidence(Rate(90, 100), Rate(81, 90), ((predicted, 81), (label, 9)), 1e-9, 2e-9)
-        region = Region(f"r{number:03d}", label, predicted, np.full(2, number), np.eye(2), 0.5, 40, evidence)
+        region = Region(f"r{number:03d}", label, predicted, np.full(2, float(number)), np.eye(2), 0.5, 40, evidence)
         images = rng.integers(0, 256, (TILES, EDGE, EDGE, 3), dtype=np.uint8)
         regions.append(region)
         samples[region.name, Purpose.SHOW] = RegionSamples(

@@ -25,7 +25,7 @@ def make_gallery(count=4, names=NAMES, size=8, tiles=TILES):
     for number in range(1, count + 1):
         label, predicted = number % len(names), (number + 1) % len(names)
         evidence = Evidence(Rate(90, 100), Rate(81, 90), ((predicted, 81), (label, 9)), 1e-9, 2e-9)
-        region = Region(f"r{number:03d}", label, predicted, np.full(2, number), np.eye(2), 0.5, 40, evidence)
+        region = Region(f"r{number:03d}", label, predicted, np.full(2, float(number)), np.eye(2), 0.5, 40, evidence)
         images = rng.integers(0, 256, (tiles, size, size, 1), dtype=np.uint8)
         regions.append(region)
         samples[region.name, Purpose.SHOW] = RegionSamples(
