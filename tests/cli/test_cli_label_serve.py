@@ -52,7 +52,7 @@ def test_what_people_say_on_the_page_is_repaired(defuse, finished, tmp_path):
     with serving(out, "--agreeing", "1") as (process, told):
         assert (told["regions"], told["read_only"]) == (len(regions), False)
         assert "another run is at work here" in defuse("label", "auto", out).complaint
-        with visit(told["link"], "Ada") as browser:
+        with visit(told["link"], "Ada Lovelace") as browser:
             run = browser.get("/api/run").json()
             region = browser.get("/api/next").json()["region"]
             for number in range(len(regions)):
@@ -75,10 +75,10 @@ def test_what_people_say_on_the_page_is_repaired(defuse, finished, tmp_path):
     labels = json.loads(RunDir(out).labels.read_text(encoding="utf-8"))
     assert labels[0][2:] == [[3]]
     assert defuse("report", "--out", out, "--quiet").code == 0
-    assert "<strong>Ada</strong>" in RunDir(out).report.read_text(encoding="utf-8")
+    assert "<strong>Ada Lovelace</strong>" in RunDir(out).report.read_text(encoding="utf-8")
     assert "crossed out 1 tile" in RunDir(out).report.read_text(encoding="utf-8")
     assert defuse("report", "--out", out, "--quiet", "--withhold-names").code == 0
-    assert "Ada" not in RunDir(out).report.read_text(encoding="utf-8")
+    assert "Lovelace" not in RunDir(out).report.read_text(encoding="utf-8")
     assert "<strong>annotator 1</strong>" in RunDir(out).report.read_text(encoding="utf-8")
 
 
