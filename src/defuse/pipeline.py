@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ from defuse.generators import (
 )
 from defuse.identify import Identified
 from defuse.judges import Judge, JudgePanel, Screen
-from defuse.label import VerdictStore
+from defuse.label import VerdictStore, crossed_out, strike
 from defuse.progress import Progress, silent
 from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
 from defuse.report.describe import Trait, describe_regions
@@ -270,10 +270,24 @@ class Run:
             return self.config.label.majority.decide(regions, store.current(), names)
 
     @cached_property
+    def _crossed_out(self) -> Mapping[str, tuple[int, ...]]:
+        with self.verdicts() as store:
+            return crossed_out(store.current())
+
+    @cached_property
+    def _looked_over(self) -> Regions:
+        """The regions, less the samples that resemble what people crossed out."""
+        return strike(self.regions, self._crossed_out)
+
+    @cached_property
     def corrected(self) -> Corrected | None:
         """The repair, made anew when the verdicts have changed since; None for a model without trainable weights."""
         model, labels, folder = self.classifier, self.labels, self.folder
-        decided = [[label.region, label.label] for label in labels]
+        crossed = self._crossed_out
+        decided = [
+            [label.region, label.label, *([list(crossed[label.region])] if label.region in crossed else [])]
+            for label in labels
+        ]
         if not (isinstance(model, TorchClassifier) and model.finetunable):
             return None
         if folder.repair.exists() and folder.labels.exists() and read_json(folder.labels) == decided:
@@ -281,7 +295,7 @@ class Run:
         folder.repair.unlink(missing_ok=True)
         with self._timed("correct"):
             corrected = self.config.correct.run(
-                model, self.splits, self.regions, labels, seed=self.config.seed, progress=self.progress
+                model, self.splits, self._looked_over, labels, seed=self.config.seed, progress=self.progress
             )
             write_json(folder.labels, decided)
             save_corrected(folder.repair, folder.repaired, corrected)
@@ -299,7 +313,7 @@ class Run:
         """The regression suite, written beside everything else."""
         corrected = self.corrected
         suite = build_suite(
-            self.regions,
+            self._looked_over,
             self.labels,
             corrected.repair if corrected else None,
             corrected.classifier if corrected else self.classifier,

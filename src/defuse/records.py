@@ -254,6 +254,11 @@ class Verdict:
         label: the class index; set exactly when ``answer`` is ``Answer.CLASS``.
         machine: True when judges said it, not a person.
         time: ISO 8601, UTC.
+        shown: which of the region's ``show`` samples the annotator had before them, as positions; empty where nobody
+            kept account.
+        crossed: those of ``shown`` that the annotator crossed out as not belonging.
+        page: version of the page on which it was said; empty for other ways.
+        adjudicates: whether it settles a dispute, said with the others' verdicts in view.
     """
 
     region: str
@@ -262,10 +267,16 @@ class Verdict:
     label: int | None
     machine: bool
     time: str
+    shown: tuple[int, ...] = ()
+    crossed: tuple[int, ...] = ()
+    page: str = ""
+    adjudicates: bool = False
 
     def __post_init__(self) -> None:
         if (self.label is not None) != (self.answer is Answer.CLASS):
             raise ValueError(f"verdict on {self.region}: a label goes with the answer 'class' and with no other")
+        if not set(self.crossed) <= set(self.shown):
+            raise ValueError(f"verdict on {self.region}: only tiles that were shown can be crossed out")
 
 
 @dataclass(frozen=True)
@@ -274,7 +285,7 @@ class RegionLabel:
 
     Attributes:
         label: the class to repair towards; None when the region is thrown out.
-        reason: why it was thrown out, or "majority".
+        reason: why it was thrown out, or "majority", or "adjudicated".
         votes: (what was said, count), most frequent first.
         machine: True when no person was among the voters.
     """

@@ -79,7 +79,7 @@ def _people_labelled(folder: RunDir) -> bool:
     if not (folder.verdicts.exists() and folder.regions_done.exists()):
         return False
     with VerdictStore(folder.verdicts, load_regions(folder.regions)) as store:
-        return any(not verdict.machine for verdict in store.all())
+        return any(not verdict.machine for verdict in store.standing())
 
 
 def _remove(path: Path) -> None:

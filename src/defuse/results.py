@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
+from defuse.label import withhold_names
 from defuse.pipeline import Run
 from defuse.report import ReportContext, write_report
 from defuse.rundir import write_json
@@ -47,18 +48,23 @@ class Results:
         )
 
 
-def write_results(run: Run) -> Results:
-    """Write the suite, the report and the summary of a run; what is not done yet is done first."""
+def write_results(run: Run, *, names: bool = True) -> Results:
+    """Write the suite, the report and the summary of a run; what is not done yet is done first.
+
+    Args:
+        run: the opened run.
+        names: whether the report names the people who labelled.
+    """
     summary = summarise(run)
-    write_report(run.folder.report, report_context(run))
+    write_report(run.folder.report, report_context(run, names=names))
     write_json(run.folder.summary, summary.model_dump(mode="json"))
     return Results(run.folder.root, run.folder.report, summary)
 
 
-def report_context(run: Run) -> ReportContext:
-    """Gather what the report shows."""
+def report_context(run: Run, *, names: bool = True) -> ReportContext:
+    """Gather what the report shows; without ``names`` people are numbered."""
     with run.verdicts() as store:
-        verdicts = store.current()
+        verdicts = store.current() if names else withhold_names(store.current())
     suite = run.suite
     return ReportContext(
         title=run.title,

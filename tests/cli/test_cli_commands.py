@@ -50,7 +50,9 @@ finally:
         assert f" {command} " in ended.stdout
 
 
-@pytest.mark.parametrize("command", ["run", "fit", "train", "init", "check", "demo", "label auto", "label import"])
+@pytest.mark.parametrize(
+    "command", ["run", "fit", "train", "init", "check", "demo", "label auto", "label import", "label serve"]
+)
 def test_every_help_shows_an_example(defuse, command):
     assert f"Example: defuse {command}" in " ".join(good(defuse(*command.split(), "--help")).split())
 

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -111,3 +112,21 @@ def test_bad_input_hyperparameters():
         Majority(min_votes=0)
     with pytest.raises(ValidationError):
         Majority(votes=1)
+
+
+def test_an_adjudication_outranks_all_votes():
+    votes = [*ballot(6, 6, 0), replace(says(0, "dan"), adjudicates=True)]
+    assert decide(REGIONS, votes, DIGITS) == (
+        RegionLabel("r001", 0, "adjudicated", (("6", 2), ("0", 1)), machine=False),
+    )
+    votes.append(replace(says(Answer.NO_CLEAR_CLASS, "eve"), adjudicates=True))
+    (decided,) = decide(REGIONS, votes, DIGITS)
+    assert (decided.label, decided.reason) == (None, "no clear class (adjudicated)")
+    votes.append(replace(says(1, "fay"), adjudicates=True))
+    (decided,) = decide(REGIONS, votes, DIGITS)
+    assert (decided.label, decided.reason) == (None, "not an error (adjudicated)")
+
+
+def test_an_adjudication_alone_is_a_persons_word():
+    (decided,) = decide(REGIONS, [says(0, "judges", machine=True), replace(says(6), adjudicates=True)], DIGITS)
+    assert (decided.label, decided.machine) == (6, False)

@@ -1,8 +1,5 @@
 """The commands. Each parses, calls the library once, and prints."""
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,10 +7,24 @@ import typer
 from typer.core import TyperGroup
 
 from defuse.cli import InterruptedByUserError
+from defuse.cli.common import (
+    AsJson,
+    ConfigFile,
+    Focus,
+    Out,
+    Preset,
+    Quiet,
+    Redo,
+    Seed,
+    Settings,
+    open_run,
+    settle,
+    tell,
+)
+from defuse.cli.label import label_app
 
 if TYPE_CHECKING:
     from defuse.config import Config
-    from defuse.pipeline import Run
     from defuse.records import CaseResult
 
 
@@ -34,29 +45,7 @@ app = typer.Typer(
     help="Find, group, label and repair errors of image classifiers that no test set contains.",
     epilog="Start with [bold]defuse demo[/], then [bold]defuse init my.yaml[/] and [bold]defuse run my.yaml[/].",
 )
-label_app = typer.Typer(no_args_is_help=True, help="Label regions: by judges, or by people through a CSV file.")
 app.add_typer(label_app, name="label")
-
-ConfigFile = Annotated[
-    Path | None, typer.Argument(help="YAML configuration. May be left out where --out names a run to go on with.")
-]
-Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run [default: runs/NAME-PRESET]")]
-Preset = Annotated[str | None, typer.Option(help="default, or paper (the published method)")]
-Seed = Annotated[int | None, typer.Option(help="Seed of every random step.")]
-Focus = Annotated[
-    str | None,
-    typer.Option(metavar="LABEL:ANSWER", help="Search one confusion alone: images of class LABEL, read as ANSWER."),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a dotted key, such as identify.budget=50000. Repeatable."),
-]
-Redo = Annotated[
-    bool,
-    typer.Option("--redo", help="Settings have changed since: keep what does not rest on them, make the rest anew."),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no closing words.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 -- typer calls it so
@@ -77,53 +66,6 @@ def _root(
     del version
 
 
-def _settle(
-    config: Path | None,
-    out: Path | None,
-    preset: str | None,
-    seed: int | None,
-    changes: list[str] | None,
-    focus: str | None = None,
-) -> tuple["Config", Path]:
-    """Return the configuration and the folder that a command's arguments mean."""
-    from defuse.config import build_config, read_config
-    from defuse.errors import ConfigError
-    from defuse.rundir import RunDir
-    from defuse.workspace import stored_config
-
-    extra = [*(changes or [])]
-    if preset is not None:
-        extra.insert(0, f"preset={preset}")
-    if seed is not None:
-        extra.append(f"seed={seed}")
-    if focus is not None:
-        extra.append(f"identify.focus={json.dumps(focus, ensure_ascii=False)}")  # in quotes: YAML takes 2:5 for 125
-    if config is not None:
-        built = build_config(read_config(config), extra, where=str(config))
-        return built, out or Path("runs") / f"{config.stem}-{built.preset}"
-    if out is None:
-        raise ConfigError("expected a configuration file, or --out with the folder of a run to go on with")
-    stored = stored_config(RunDir(out))
-    return build_config(stored.plain(), extra, where=str(out)), out
-
-
-@contextmanager
-def _run(config: "Config", out: Path, *, quiet: bool, redo: bool = False) -> Iterator["Run"]:
-    from defuse.cli.bars import Bars
-    from defuse.pipeline import Run
-
-    with Bars(quiet=quiet) as bars, Run(config, out, progress=bars, redo=redo) as run:
-        yield run
-
-
-def _tell(value: Any, lines: list[str], *, as_json: bool, quiet: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-    elif not quiet:
-        for line in lines:
-            typer.echo(line)
-
-
 @app.command(epilog="Example: defuse run examples/mnist.yaml --set data.source=mnist.npz --out runs/mnist")
 def run(
     config: ConfigFile = None,
@@ -142,22 +84,29 @@ def run(
 
     Run the same command again after an interruption: finished work is kept.
     """
-    from defuse.cli.show import closing_lines, plan_lines
+    from defuse.cli.show import plan_lines
 
-    settled, folder = _settle(config, out, preset, seed, changes, focus)
+    settled, folder = settle(config, out, preset, seed, changes, focus)
     if dry_run:
         from defuse.cli.bars import Bars
         from defuse.plan import plan
 
         with Bars(quiet=quiet) as bars:
             planned = plan(settled, folder, progress=bars)
-        _tell(planned.model_dump(mode="json"), plan_lines(planned, folder), as_json=as_json, quiet=quiet)
+        tell(planned.model_dump(mode="json"), plan_lines(planned, folder), as_json=as_json, quiet=quiet)
         return
+    _finish(settled, folder, redo=redo, quiet=quiet, as_json=as_json)
+
+
+def _finish(
+    config: "Config", folder: Path, *, redo: bool = False, names: bool = True, quiet: bool, as_json: bool
+) -> None:
+    from defuse.cli.show import closing_lines
     from defuse.results import write_results
 
-    with _run(settled, folder, quiet=quiet, redo=redo) as opened:
-        results = write_results(opened)
-    _tell(results.summary.model_dump(mode="json"), closing_lines(results), as_json=as_json, quiet=quiet)
+    with open_run(config, folder, quiet=quiet, redo=redo) as opened:
+        results = write_results(opened, names=names)
+    tell(results.summary.model_dump(mode="json"), closing_lines(results), as_json=as_json, quiet=quiet)
 
 
 def _stage(name: str, purpose: str, example: str, attribute: str) -> None:
@@ -177,11 +126,11 @@ def _stage(name: str, purpose: str, example: str, attribute: str) -> None:
     ) -> None:
         from defuse.cli.show import stage_lines, stage_values
 
-        settled, folder = _settle(config, out, preset, seed, changes, focus)
-        with _run(settled, folder, quiet=quiet, redo=redo) as opened:
+        settled, folder = settle(config, out, preset, seed, changes, focus)
+        with open_run(settled, folder, quiet=quiet, redo=redo) as opened:
             getattr(opened, attribute)
             values = stage_values(name, opened)
-        _tell(values, stage_lines(values), as_json=as_json, quiet=quiet)
+        tell(values, stage_lines(values), as_json=as_json, quiet=quiet)
 
     command.__doc__ = purpose
     app.command(name, epilog=f"Example: {example}")(command)
@@ -206,11 +155,15 @@ def report(
     changes: Settings = None,
     focus: Focus = None,
     *,
+    withhold_names: Annotated[
+        bool, typer.Option("--withhold-names", help="Number the people who labelled instead of naming them.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Write report.html and summary.json anew (what is not done yet is done first)."""
-    run(config, out, preset, seed, changes, focus, dry_run=False, quiet=quiet, as_json=as_json)
+    settled, folder = settle(config, out, preset, seed, changes, focus)
+    _finish(settled, folder, names=not withhold_names, quiet=quiet, as_json=as_json)
 
 
 @app.command(epilog="Example: defuse train my.yaml --to weights.safetensors")
@@ -227,7 +180,7 @@ def train(
     from defuse.cli.bars import Bars
     from defuse.pipeline import read_splits, train_classifier
 
-    settled, _ = _settle(config, Path(), None, seed, changes)
+    settled, _ = settle(config, Path(), None, seed, changes)
     splits = read_splits(settled)
     with Bars(quiet=quiet) as bars:
         classifier = train_classifier(settled, splits, to, progress=bars)
@@ -236,7 +189,7 @@ def train(
         for name, part in (("validation", splits.validation), ("test", splits.test))
     }
     lines = [*(f"{name} accuracy {100 * value:.2f} %" for name, value in share.items()), f"weights: {to}"]
-    _tell({"weights": str(to), "accuracy": share}, lines, as_json=as_json, quiet=quiet)
+    tell({"weights": str(to), "accuracy": share}, lines, as_json=as_json, quiet=quiet)
 
 
 @app.command(epilog="Example: defuse init my.yaml --source mnist.npz")
@@ -298,7 +251,7 @@ def check(
             for result in results
         ],
     }
-    _tell(values, check_lines(loaded, results), as_json=as_json, quiet=quiet)
+    tell(values, check_lines(loaded, results), as_json=as_json, quiet=quiet)
     raise typer.Exit(0 if passed else 1)
 
 
@@ -316,60 +269,4 @@ def demo(
 
     with Bars(quiet=quiet) as bars:
         shown = demonstrate(out, seed=seed, progress=bars)
-    _tell(shown.values(), shown.lines(), as_json=as_json, quiet=quiet)
-
-
-LabelRun = Annotated[Path, typer.Argument(help="Folder of a run.")]
-
-
-@label_app.command("auto", epilog="Example: defuse label auto runs/mnist-default")
-def label_auto(folder: LabelRun, *, quiet: Quiet = False, as_json: AsJson = False) -> None:
-    """Let the judges label, unless people have; shows every region's decision."""
-    _show_labels(folder, quiet=quiet, as_json=as_json)
-
-
-@label_app.command("export", epilog="Example: defuse label export runs/mnist-default regions.csv")
-def label_export(
-    folder: LabelRun,
-    to: Annotated[Path, typer.Argument(help="CSV file to write; contact sheets go beside it.")],
-    *,
-    quiet: Quiet = False,
-) -> None:
-    """Write a table for people to fill in, with one contact sheet per region."""
-    from defuse.label import export_csv
-
-    settled, folder = _settle(None, folder, None, None, None)
-    with _run(settled, folder, quiet=quiet) as opened, opened.verdicts() as store:
-        export_csv(to, opened.regions, opened.splits.class_names, store.current())
-        count = len(opened.regions.reported)
-    _tell(None, [f"wrote {to} with {count} regions; fill in annotator, answer, label"], as_json=False, quiet=quiet)
-
-
-@label_app.command("import", epilog="Example: defuse label import runs/mnist-default regions.csv")
-def label_import(
-    folder: LabelRun,
-    table: Annotated[Path, typer.Argument(help="The filled CSV file.")],
-    *,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Take in what people said; their verdicts outrank the judges'. Run `defuse correct` afterwards."""
-    from datetime import UTC, datetime
-
-    from defuse.label import import_csv
-
-    settled, folder = _settle(None, folder, None, None, None)
-    with _run(settled, folder, quiet=quiet) as opened, opened.verdicts() as store:
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        verdicts = import_csv(table, opened.regions, opened.splits.class_names, time=now)
-        store.append(verdicts)
-    _show_labels(folder, quiet=quiet, as_json=as_json)
-
-
-def _show_labels(folder: Path, *, quiet: bool, as_json: bool) -> None:
-    from defuse.cli.show import label_lines, label_values
-
-    settled, folder = _settle(None, folder, None, None, None)
-    with _run(settled, folder, quiet=quiet) as opened:
-        values = label_values(opened)
-    _tell(values, label_lines(values), as_json=as_json, quiet=quiet)
+    tell(shown.values(), shown.lines(), as_json=as_json, quiet=quiet)

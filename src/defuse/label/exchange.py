@@ -25,8 +25,8 @@ def export_csv(path: Path, regions: Regions, class_names: Sequence[str], verdict
 
     One row per region: its name, the class it was found to show, what the model says, its support and failure rate,
     its contact sheet, and the empty columns ``annotator``, ``answer`` and ``label``. Where people's verdicts are given,
-    a region has one filled row for each of them instead; machines' verdicts are left out. Several people may each fill
-    in a copy, or add rows.
+    a region has one filled row for each of them instead; machines' verdicts and adjudications are left out.
+    Several people may each fill in a copy, or add rows.
 
     Raises:
         RunError: a file cannot be written.
@@ -34,7 +34,7 @@ def export_csv(path: Path, regions: Regions, class_names: Sequence[str], verdict
     folder = path.with_name(f"{path.stem}-sheets")
     filled: dict[str, list[Verdict]] = {}
     for verdict in verdicts:
-        if not verdict.machine:
+        if not verdict.machine and not verdict.adjudicates:
             filled.setdefault(verdict.region, []).append(verdict)
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
