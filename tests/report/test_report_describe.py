@@ -47,6 +47,15 @@ def test_dark_signs_are_darker_and_ordinary_ones_like_their_class():
     assert describe(render(settings, 120, seed=3, labels=fifty).images.images, ordinary) == ()
 
 
+def test_what_is_left_out_makes_room_for_what_is_not():
+    ordinary = strokes([2, 3, 4, 5, 6, 7, 8, 9] * 5)
+    names = {trait.attribute for trait in describe(strokes([2] * 9), ordinary)}
+    assert "thickness" in names
+    assert "thickness" not in {
+        each.attribute for each in describe(strokes([2] * 9), ordinary, leave_out=("thickness",))
+    }
+
+
 def test_nothing_to_compare_is_nothing_to_say():
     images = strokes([3, 4])
     assert describe(images[:0], images) == describe(images, images[:0]) == ()

@@ -13,7 +13,6 @@ from defuse.label import StopRule, VerdictStore
 from defuse.records import Answer, Verdict
 from defuse.web import Desk
 from defuse.web.pages import PAGE_VERSION
-from defuse.web.words import describe
 from defuse.web.writer import Writer
 
 
@@ -239,15 +238,6 @@ def test_read_only_shows_decisions_and_writes_no_file(tmp_path):
         assert guest.browser.get("/regions/r009").status_code == 404
         assert guest.browser.get("/agreement").status_code == 200
     assert house.path.read_bytes() == before
-
-
-def test_words_name_what_is_unusual():
-    rng = np.random.default_rng(0)
-    real = rng.integers(60, 200, (200, 8, 8, 1), dtype=np.uint8)
-    dark = (real[:20] // 4).astype(np.uint8)
-    assert describe(dark, real)[:2] == ("darker than 100 % of real ones", "of less contrast than 100 % of real ones")
-    assert describe(real[:100], real) == ()
-    assert describe(real[:0], real) == describe(real, real[:0]) == ()
 
 
 def test_the_session_cookie_is_kept_from_scripts_and_other_sites(house):

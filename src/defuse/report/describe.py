@@ -37,20 +37,23 @@ class Trait:
     beyond: float
 
 
-def describe(region: ByteImages, ordinary: UInt8[np.ndarray, "m h w c"]) -> tuple[Trait, ...]:
+def describe(
+    region: ByteImages, ordinary: UInt8[np.ndarray, "m h w c"], *, leave_out: tuple[str, ...] = ()
+) -> tuple[Trait, ...]:
     """Return the traits with a large effect, the largest first, three at most; none if there are no images.
 
     Args:
         region: images of the region, (n, h, w, c).
         ordinary: images of its class made the same way, so reconstructions of real ones, (m, h, w, c): compared with
             the real ones themselves, everything that a decoder draws would be blurred.
+        leave_out: names of attributes that must not count.
     """
     if not len(region) or not len(ordinary):
         return ()
     found, usual = measure_attributes(region), measure_attributes(ordinary)
     traits = []
     for each in ATTRIBUTES:
-        if each.name in found:
+        if each.name in found and each.name not in leave_out:
             effect = _cliffs_delta(found[each.name], usual[each.name])
             words, sign = (each.more, 1) if effect > 0 else (each.less, -1)
             beyond = (sign * usual[each.name] < sign * np.median(found[each.name])).mean()

@@ -1,7 +1,7 @@
 """What there is to look at: every region with its tiles, real images of every class, each image under an id."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -10,12 +10,15 @@ from jaxtyping import UInt8
 
 from defuse.label import regions_fingerprint
 from defuse.records import LabelledImages, Purpose, Region, Regions
+from defuse.report.describe import describe
 from defuse.tiles import encode
 from defuse.types import ByteImages
-from defuse.web.words import describe
 
 REAL = 3
 """Real images of a class that are shown for comparison."""
+
+COMPARED = 500
+"""Real images of a class that a region is described against, at most."""
 
 SHORTLIST = 10
 """Classes that have a key of their own."""
@@ -109,7 +112,7 @@ class Gallery:
             tiles=() if samples is None else self._keep(samples.images),
             answers=tuple(sorted(answers, key=lambda answer: -answer.share)),
             keys=self._keys(region, answers),
-            words=() if samples is None else describe(samples.images, real),
+            words=() if samples is None else tuple(_words(samples.images, real[:COMPARED])),
         )
 
     def _keys(self, region: Region, answers: tuple[Share, ...]) -> tuple[int, ...]:
@@ -127,3 +130,8 @@ class Gallery:
         ids = [hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()[:32] for image in images]
         self._images.update(zip(ids, images, strict=True))
         return tuple(ids)
+
+
+def _words(tiles: ByteImages, real: ByteImages) -> Iterator[str]:
+    for trait in describe(tiles, real, leave_out=("sharpness",)):  # every decoder blurs
+        yield f"{trait.words} than {100 * trait.beyond:.0f} % of real ones"
