@@ -36,14 +36,17 @@ def serving(*arguments):
         process.communicate()
 
 
+@contextlib.contextmanager
 def visit(link, name=None):
+    """Open the link as a browser would, and say who is there."""
     origin = link.partition("/?")[0]
-    browser = httpx2.Client(base_url=origin, headers={"Origin": origin}, trust_env=False, timeout=60)
-    assert browser.get(link).status_code == 200
-    if name is not None:
-        browser.headers["X-CSRF-Token"] = browser.get("/").text.partition('name="csrf" content="')[2].partition('"')[0]
-        assert browser.post("/api/name", json={"name": name}).status_code == 200
-    return browser
+    with httpx2.Client(base_url=origin, headers={"Origin": origin}, trust_env=False, timeout=60) as browser:
+        assert browser.get(link).status_code == 200
+        if name is not None:
+            page = browser.get("/").text
+            browser.headers["X-CSRF-Token"] = page.partition('name="csrf" content="')[2].partition('"')[0]
+            assert browser.post("/api/name", json={"name": name}).status_code == 200
+        yield browser
 
 
 def test_what_people_say_on_the_page_is_repaired(defuse, finished, tmp_path):

@@ -111,7 +111,7 @@ def test_three_people_label_by_keyboard_alone(chromium, tmp_path):
         assert cy.page.locator("article.card").count() == 2
         cy.page.focus("#settle-r003")
         cy.press("Tab", "Enter")
-        cy.page.wait_for_function("document.querySelectorAll('article.card').length === 1")
+        cy.page.wait_for_function("() => document.querySelectorAll('article.card').length === 1")
         for person in (ada, bob, cy):
             assert person.trouble == []
             assert all(url.startswith(person.origin) for url in person.asked)
@@ -149,9 +149,9 @@ def test_pages_fit_and_can_be_used_by_hand(chromium, tmp_path, width, scheme):
         person.page.wait_for_selector(".tile:nth-child(30)")
         person.page.wait_for_timeout(300)
         press("#yes")
-        person.page.wait_for_function("document.getElementById('place').textContent.startsWith('r002')")
+        person.page.wait_for_function("() => document.getElementById('place').textContent.startsWith('r002')")
         press("#undo")
-        person.page.wait_for_function("document.getElementById('place').textContent.startsWith('r001')")
+        person.page.wait_for_function("() => document.getElementById('place').textContent.startsWith('r001')")
         person.page.goto(f"{person.origin}/agreement")
         assert person.page.evaluate("document.documentElement.scrollWidth") == wide
         assert person.trouble == []
