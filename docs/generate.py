@@ -1,4 +1,4 @@
-"""Write the generated pages: the command-line reference, the schema of summary.json, the table of results.
+"""Write the generated pages: the command-line reference, the schema of summary.json, tables and plots of results.
 
 python docs/generate.py           writes them
 python docs/generate.py --check   fails when one is out of date
@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import typer
+from mixture_page import mixture_page, mixture_plot
 from results_table import results_table
 
 from defuse.cli.app import app
@@ -84,6 +85,16 @@ def readme() -> str:
     return f"{head}{BEGIN}\n{results_table(RESULTS)}{END}{rest.split(END, 1)[1]}"
 
 
+def mixture() -> dict[Path, str]:
+    """Return the page about the mixture and its plot, once they have been measured."""
+    path = RESULTS / "mixture.json"
+    if not path.exists():
+        return {}
+    result = json.loads(path.read_text(encoding="utf-8"))
+    page, plot = NOTE + mixture_page(result), mixture_plot(result)
+    return {ROOT / "docs" / "mixture.md": page, ROOT / "docs" / "images" / "mixture.svg": plot}
+
+
 def main() -> int:
     """Write or check every generated page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -95,6 +106,7 @@ def main() -> int:
         ROOT / "docs" / "summary.md": summary_schema(),
         ROOT / "docs" / "summary.schema.json": schema,
         ROOT / "README.md": readme(),
+        **mixture(),
     }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:

@@ -2,19 +2,24 @@
 
 from defuse.distill.cost import Cost, CostMatrix, default_costs, mean_cost
 from defuse.distill.distill import Distill
-from defuse.distill.mixture import DirichletMixture, FittedMixture
+from defuse.distill.estimator import MixtureEstimator
+from defuse.distill.fitted import FittedMixture, MixtureSample
+from defuse.distill.mixture import CodeGroup, DirichletMixture
 from defuse.distill.nearest import nearest_images
 from defuse.distill.sampling import Draw, RegionSampler
 from defuse.distill.statistics import adjust, failure_p_value, gather_evidence
 from defuse.distill.storage import load_regions, save_regions
 
 __all__ = [
+    "CodeGroup",
     "Cost",
     "CostMatrix",
     "DirichletMixture",
     "Distill",
     "Draw",
     "FittedMixture",
+    "MixtureEstimator",
+    "MixtureSample",
     "RegionSampler",
     "adjust",
     "default_costs",

@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
 
-from defuse.distill.mixture import DirichletMixture, FittedMixture
+from defuse.distill.fitted import FittedMixture
+from defuse.distill.mixture import CodeGroup, DirichletMixture
 from defuse.progress import Progress
 from defuse.records import Failures
 from defuse.seeds import derive
@@ -58,20 +59,27 @@ class Grouping:
         Pairs share what they know of a component's shape: the prior is the covariance within pairs, so that a handful
         of failures in many dimensions still gives a Gaussian to draw from.
         """
-        candidates: list[Candidate] = []
-        dropped: Counter[str] = Counter()
-        fitted = unsettled = 0
         groups = self._groups(failures)
         prior = _within(failures, [members for _, members in groups]) if self.per_pair else None
-        for done, (key, members) in enumerate(groups):
-            progress("distill: mixtures", done, len(groups), f"{int(members.sum())} failures")
-            room = int(members.sum()) // self.min_support
-            if not room:
-                dropped[FEW_IN_GROUP] += 1
-                continue
-            mixture = replace(self.mixture, max_components=min(self.mixture.max_components, room))
-            found = mixture.fit(failures.z[members], seed=derive(seed, "distill", *key), prior=prior)
-            unsettled += not found.converged
+        large = [(key, members) for key, members in groups if members.sum() >= self.min_support]
+        dropped: Counter[str] = Counter()
+        if len(large) < len(groups):
+            dropped[FEW_IN_GROUP] = len(groups) - len(large)
+        progress("distill: mixtures", 0, len(large), f"{len(failures)} failures")
+        mixtures = self.mixture.fit_groups(
+            [
+                CodeGroup(
+                    failures.z[members],
+                    seed=derive(seed, "distill", *key),
+                    max_components=int(members.sum()) // self.min_support,
+                )
+                for key, members in large
+            ],
+            prior=prior,
+        )
+        candidates: list[Candidate] = []
+        fitted = 0
+        for (key, members), found in zip(large, mixtures, strict=True):
             for candidate in _components(
                 key, failures.label[members], failures.predicted[members], failures.z[members], found
             ):
@@ -81,7 +89,8 @@ class Grouping:
                     dropped[reason] += 1
                 else:
                     candidates.append(candidate)
-        progress("distill: mixtures", len(groups), len(groups), f"{unsettled} not converged" if unsettled else "")
+        unsettled = sum(not found.converged for found in mixtures)
+        progress("distill: mixtures", len(large), len(large), f"{unsettled} not converged" if unsettled else "")
         return Proposed(tuple(candidates), dropped, fitted)
 
     def _groups(self, failures: Failures) -> list[tuple[Key, Mask]]:

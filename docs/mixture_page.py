@@ -1,0 +1,78 @@
+"""The page about the mixture: its figures and its plot, made from benchmarks/results/mixture.json."""
+
+import io
+from typing import Any
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+STYLES = {"defuse": ("#0072B2", "o", "-"), "scikit-learn": ("#D55E00", "s", "--")}
+"""Colour, marker and line of each engine; the colours are Okabe and Ito's, the rest tells them apart in grey."""
+
+CASES = {
+    "full16": "50,000 codes of 16 dimensions, 100 components, full covariance",
+    "full64": "50,000 codes of 64 dimensions, 100 components, full covariance",
+    "diag16": "50,000 codes of 16 dimensions, 100 components, diagonal covariance",
+    "groups": "200 groups of 50 to 2,000 codes of 16 dimensions, 20 components",
+    "groups4": "the same groups, 4 components",
+}
+
+TEXT = """# The mixture
+
+Distill groups failures with a Dirichlet-process mixture of Gaussians. `DirichletMixture` fits it with torch: the
+model, the priors and the bound of scikit-learn's `BayesianGaussianMixture`, and from the same start the same numbers
+after each iteration, but as two matrix products per chunk of codes, and for many groups of codes at once. The updates
+and their sources are in the docstring of `defuse.distill.variational`.
+
+```python
+import numpy as np
+
+from defuse.distill import MixtureEstimator
+
+codes = np.random.default_rng(0).normal(size=(500, 8))
+labels = MixtureEstimator(max_components=20, random_state=0).fit_predict(codes)
+```
+
+"""
+
+
+def mixture_page(result: dict[str, Any]) -> str:
+    """Return the page in Markdown."""
+    figures = result["figures"]
+    rows = [_row(title, f"mixture.{case}", figures) for case, title in CASES.items()]
+    machine = result["machine"]
+    return (
+        TEXT
+        + f"Same start, {result['iterations']} iterations (groups: twice as many), {machine['threads']} threads; load "
+        + f"average at the end {machine['load']}:\n\n"
+        + "| case | Defuse | scikit-learn | times faster | by processor time |\n| --- | --- | --- | --- | --- |\n"
+        + "".join(rows)
+        + f"\nLargest relative difference between the bounds: {figures['mixture.bound_gap']:.0e}. A fit of the first "
+        + f"case adds {figures['mixture.memory_ratio']:.2f} times as much memory as scikit-learn's.\n\n"
+        + "![Seconds per iteration against the number of codes, 16 dimensions, full covariance](images/mixture.svg)\n"
+    )
+
+
+def _row(title: str, case: str, figures: dict[str, float]) -> str:
+    seconds = f"{figures[f'{case}.seconds']:.2f} s | {figures[f'{case}.reference_seconds']:.2f} s"
+    return f"| {title} | {seconds} | {figures[f'{case}.speedup']:.1f} | {figures[f'{case}.cpu_speedup']:.1f} |\n"
+
+
+def mixture_plot(result: dict[str, Any]) -> str:
+    """Return the plot of time against the number of codes, as SVG; equal results give equal text."""
+    with mpl.rc_context({"svg.hashsalt": "defuse", "svg.fonttype": "none", "font.size": 10}):
+        figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
+        for engine, (colour, marker, line) in STYLES.items():
+            rows = [row for row in result["curve"] if row["engine"] == engine]
+            codes, seconds = [row["codes"] for row in rows], [row["seconds_per_iteration"] for row in rows]
+            axis.loglog(codes, seconds, color=colour, marker=marker, linestyle=line, label=engine)
+        axis.set_xlabel("codes")
+        axis.set_ylabel("seconds per iteration")
+        axis.grid(visible=True, which="major", alpha=0.3)
+        axis.legend(frameon=False)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None})
+        plt.close(figure)
+    return text.getvalue()
