@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 import typer
+from generators_page import generators_page
 from mixture_page import mixture_page, mixture_plot
 from results_table import results_table
 
@@ -105,6 +106,7 @@ def main() -> int:
         ROOT / "docs" / "cli.md": cli_reference(),
         ROOT / "docs" / "summary.md": summary_schema(),
         ROOT / "docs" / "summary.schema.json": schema,
+        ROOT / "docs" / "generators.md": NOTE + generators_page(RESULTS / "colour_generator.json"),
         ROOT / "README.md": readme(),
         **mixture(),
     }

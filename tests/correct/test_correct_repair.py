@@ -169,9 +169,11 @@ def test_nothing_to_repair_is_a_plain_result(toy):
     assert run(none_kept).repair is None
 
 
-def test_select_takes_what_fails_least_then_what_is_surest_and_never_breaks_a_cap():
-    def point(weight, failures, loss, *, allowed=True):
-        return SweepPoint(weight, Rate(95, 100), Rate(failures, 50), allowed=allowed, loss=loss)
+def test_select_takes_what_fails_least_then_flips_least_then_is_surest_and_never_breaks_a_cap():
+    def point(weight, failures, loss, flips=0, *, allowed=True):
+        return SweepPoint(
+            weight, Rate(95, 100), Rate(failures, 50), allowed=allowed, negative_flips=Rate(flips, 100), loss=loss
+        )
 
     def chosen(*points):
         found = select(points)
@@ -179,6 +181,7 @@ def test_select_takes_what_fails_least_then_what_is_surest_and_never_breaks_a_ca
 
     assert chosen(point(3.0, 5, 0.2), point(1.0, 5, 0.1), point(0.1, 20, 0.0), point(9.0, 0, 0.0, allowed=False)) == 1.0
     assert chosen(point(1.0, 5, 0.1), point(9.0, 4, 0.9)) == 9.0
+    assert chosen(point(1.0, 5, 0.1, flips=3), point(9.0, 5, 0.9, flips=2)) == 9.0
     assert chosen(point(1.0, 0, 0.0, allowed=False)) is None
     empty = tuple(SweepPoint(weight, Rate(95, 100), Rate(0, 0), allowed=True) for weight in (1.0, 2.0))
     assert select(empty).weight == 1.0

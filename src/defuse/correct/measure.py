@@ -71,13 +71,13 @@ def within(count: int, share: float, trials: int) -> bool:
 
 
 def select(points: tuple[SweepPoint, ...]) -> SweepPoint | None:
-    """Choose, among the allowed of points on the same samples, what fails least on these, and then what is surest.
+    """Choose, among the allowed: the fewest failures, then the fewest negative flips, then the lowest loss.
 
     Generated samples are smoother than photographs: a change that only just reads all of them right leaves real images
-    of the same kind unrepaired, so of equal failure rates the lower loss counts.
+    of the same kind unrepaired. All points are on the same images.
     """
     allowed = [point for point in points if point.allowed]
-    return min(allowed, key=lambda point: (point.region.successes, point.loss), default=None)
+    return min(allowed, key=lambda at: (at.region.successes, at.negative_flips.successes, at.loss), default=None)
 
 
 @dataclass(frozen=True)
