@@ -132,6 +132,6 @@ class Gallery:
         return tuple(ids)
 
 
-def _words(tiles: ByteImages, real: ByteImages) -> Iterator[str]:
+def _words(tiles: ByteImages, real: UInt8[np.ndarray, "m h w c"]) -> Iterator[str]:
     for trait in describe(tiles, real, leave_out=("sharpness",)):  # every decoder blurs
         yield f"{trait.words} than {100 * trait.beyond:.0f} % of real ones"
