@@ -18,7 +18,7 @@ from defuse.pixels import to_pixels
 from defuse.progress import Progress
 from defuse.records import LabelledImages
 from defuse.seeds import derive, numpy_rng, torch_rng
-from defuse.types import LabelTensor, Logits, Pixels
+from defuse.types import ByteImages, LabelTensor, Logits, Pixels
 
 REPORT_EVERY = 10
 """Optimiser steps between two progress reports."""
@@ -168,13 +168,13 @@ def fine_tune(
             torch.manual_seed(derive(seed, "dropout", step))
             _set_rate(optimizer, recipe.learning_rate * (1 + math.cos(math.pi * step / batches.steps)) / 2)
             rows = batches.reference[step]
-            pixels = augmented(to_pixels(reference.images[rows]), recipe.augment, rng).to(device)
+            pixels = _changed(reference.images[rows], recipe, rng, device)
             wanted = labels[rows].to(device)
             real = _answer(tuned, pixels, own_answers(classifier, pixels, wanted) if recipe.keep_answers else wanted)
             fresh = None
             if weight:
                 rows = batches.region[step]
-                pixels = augmented(to_pixels(samples.images[rows]), recipe.augment, rng).to(device)
+                pixels = _changed(samples.images[rows], recipe, rng, device)
                 fresh = _answer(tuned, pixels, towards[rows].to(device))
             loss = objective(real, fresh, weight)
             if not torch.isfinite(loss):
@@ -186,6 +186,10 @@ def fine_tune(
                 progress(task, step + 1, batches.steps, f"loss {loss.item():.3f}")
     module.eval()
     return tuned
+
+
+def _changed(images: ByteImages, recipe: Recipe, rng: torch.Generator, device: torch.device) -> Pixels:
+    return augmented(to_pixels(images), recipe.augment, rng).to(device)
 
 
 def _answer(classifier: TorchClassifier, pixels: Pixels, wanted: Wanted) -> Answers:

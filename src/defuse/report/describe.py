@@ -66,9 +66,7 @@ def describe_regions(regions: Regions, reference: LabelledImages, generator: Gen
     """Return each reported region's traits, from its kept final samples, against reconstructions of its class."""
     ordinary = {}
     for label in {region.label for region in regions.reported}:
-        rows = np.flatnonzero(reference.labels == label)
-        few = rows[np.linspace(0, len(rows) - 1, min(len(rows), ORDINARY)).astype(int)]
-        ordinary[label] = reconstruct(generator, reference.take(few))
+        ordinary[label] = reconstruct(generator, spread(reference, label, ORDINARY))
     described = {}
     for region in regions.reported:
         samples = regions.samples[region.name, Purpose.FINAL]
@@ -76,8 +74,14 @@ def describe_regions(regions: Regions, reference: LabelledImages, generator: Gen
     return described
 
 
+def spread(images: LabelledImages, label: int, most: int) -> LabelledImages:
+    """Return evenly spaced images of a class, ``most`` at most."""
+    rows = np.flatnonzero(images.labels == label)
+    return images.take(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
+
+
 def sentence(traits: tuple[Trait, ...], name: str) -> str:
-    """Return traits as one phrase, such as ``darker than 98 % of "50", blurrier than 91 %``."""
+    """Return traits as one phrase, such as ``darker than 98 % of "50"; blurrier than 91 %``."""
     parts = [f"{trait.words} than {100 * trait.beyond:.0f} %" for trait in traits]
     return "; ".join([f'{parts[0]} of "{name}"', *parts[1:]]) if parts else ""
 
