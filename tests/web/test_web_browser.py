@@ -43,7 +43,7 @@ class Person:
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.origin = link.partition("/?")[0]
         self.page.goto(link)
-        self.page.wait_for_selector("#name")
+        self.page.wait_for_selector("#who button:enabled")
         self.type(name)
         self.press("Enter")
         self.page.wait_for_selector("#desk:not([hidden]) .tile img")
@@ -109,6 +109,7 @@ def test_three_people_label_by_keyboard_alone(chromium, tmp_path):
 
         cy.page.goto(f"{cy.origin}/agreement")
         assert cy.page.locator("article.card").count() == 2
+        cy.page.wait_for_selector(".settle button:enabled")
         cy.page.focus("#settle-r003")
         cy.press("Tab", "Enter")
         cy.page.wait_for_function("() => document.querySelectorAll('article.card').length === 1")
@@ -155,6 +156,26 @@ def test_pages_fit_and_can_be_used_by_hand(chromium, tmp_path, width, scheme):
         person.page.goto(f"{person.origin}/agreement")
         assert person.page.evaluate("document.documentElement.scrollWidth") == wide
         assert person.trouble == []
+
+
+def test_enter_before_the_script_is_there_does_nothing(chromium, tmp_path):
+    held, trouble = [], []
+    with served(tmp_path, 3) as link:
+        page = chromium.new_context().new_page()
+        page.on("console", lambda message: trouble.append(message.text))
+        page.route("**/assets/name.js", lambda route: held.append(route))  # noqa: PLW0108 -- a built-in is refused
+        page.goto(link, wait_until="commit")
+        page.wait_for_selector("#name")
+        page.focus("#name")
+        page.keyboard.type("Ada")
+        page.keyboard.press("Enter")
+        page.wait_for_timeout(300)
+        assert trouble == []
+        held.pop().continue_()
+        page.wait_for_selector("#who button:enabled")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#desk:not([hidden]) .tile img")
+        assert trouble == []
 
 
 def test_a_server_that_is_gone_is_no_verdict(chromium, tmp_path):

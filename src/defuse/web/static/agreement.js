@@ -26,4 +26,5 @@ for (const form of document.querySelectorAll("form.settle")) {
       problem.scrollIntoView();
     }
   });
+  form.querySelector("button").disabled = false; // as on the name page, nobody listened before
 }

@@ -15,3 +15,6 @@ form.addEventListener("submit", async (event) => {
     field.focus();
   }
 });
+
+// Disabled in the markup: before somebody listens, Enter would send the form itself, which the page's policy refuses.
+form.querySelector("button").disabled = false;
