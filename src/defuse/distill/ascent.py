@@ -12,6 +12,10 @@ from defuse.distill.variational import Posterior, Prior
 EMPTY = 1e-10
 """A component with fewer codes than this is dropped: it stays in the model, empty, and is no longer computed."""
 
+FLOOR = -600.0
+"""Log-responsibilities below this are raised to it. What they stand for is nothing either way, but numbers below the
+normal range of float64 slow every product down many times."""
+
 CROWD = 0.75
 """When this share of a batch's groups or less is still moving, the others leave the batch."""
 
@@ -103,7 +107,7 @@ class Ascent:
         def respond(features: Float64[Tensor, "b f c"], _start: int) -> Float64[Tensor, "b k c"]:
             scores = torch.bmm(coefficients, features)
             top = scores.amax(dim=1, keepdim=True)
-            total = scores.sub_(top).exp_().sum(dim=1, keepdim=True)
+            total = scores.sub_(top).clamp_(min=FLOOR).exp_().sum(dim=1, keepdim=True)
             norms.add_(((top + total.log()) * features[:, -1:]).sum(dim=(1, 2)))
             return scores.div_(total)
 

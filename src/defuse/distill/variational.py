@@ -29,8 +29,8 @@ from torch import Tensor
 
 from defuse.distill.packing import Packing
 
-NOWHERE = -1e300
-"""Log-responsibility of a component that takes no code; finite, so that its product with 0 is 0."""
+NOWHERE = -1e30
+"""Log-responsibility of a component that takes no code; finite, so that its product with next to nothing is nothing."""
 
 _SOME = 10 * torch.finfo(torch.float64).eps
 """What scikit-learn adds to every N_k."""
