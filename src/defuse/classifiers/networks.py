@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from defuse.classifiers.outlines import Outlines
 from defuse.errors import ClassifierError
 
 LARGE = 48
@@ -160,6 +161,21 @@ class _Mixer(nn.Module):
         return logits
 
 
+def _outlines(channels: int, classes: int, size: int) -> nn.Module:
+    """Return a perceptron on histograms of gradients: it sees shapes alone, so it errs unlike any convolution."""
+    del channels, size
+    hidden = 192
+    return nn.Sequential(
+        Outlines(),
+        nn.BatchNorm1d(Outlines.width),
+        nn.Dropout(0.2),
+        nn.Linear(Outlines.width, hidden),
+        nn.ReLU(),
+        nn.Dropout(0.3),
+        nn.Linear(hidden, classes),
+    )
+
+
 _BUILDERS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "cnn": _cnn,
     "cnn-wide": _cnn_wide,
@@ -167,6 +183,7 @@ _BUILDERS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "resnet-mini": _resnet_mini,
     "resnet": _resnet,
     "mixer": _Mixer,
+    "outlines": _outlines,
 }
 
 NETWORKS = tuple(_BUILDERS)

@@ -78,7 +78,7 @@ class Judges:
             so dark that classes differ by less; lower it to look for errors in the dark.
     """
 
-    gate: Architectures = ("resnet", "cnn-strided", "resnet-mini")
+    gate: Architectures = ("resnet", "outlines", "resnet-mini")
     label: Architectures = ("cnn-wide", "resnet-mini")
     training: JudgeTraining = JudgeTraining()
     margin: Annotated[float, Field(ge=0, lt=1)] = MARGIN
