@@ -25,7 +25,7 @@ from defuse.config import Config
 from defuse.correct import Corrected, build_suite, load_corrected, save_corrected, save_suite
 from defuse.correct.measure import accuracy
 from defuse.data import open_source, split
-from defuse.distill import CostMatrix, load_regions, nearest_images, save_regions
+from defuse.distill import CostMatrix, NaturalImages, load_regions, natural_images, nearest_images, save_regions
 from defuse.errors import RunError
 from defuse.generators import (
     Generator,
@@ -39,7 +39,7 @@ from defuse.identify import Identified
 from defuse.judges import Judge, JudgePanel, Screen
 from defuse.label import VerdictStore, crossed_out, strike
 from defuse.progress import Progress, silent
-from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
+from defuse.records import LabelledImages, NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
 from defuse.report.describe import Trait, describe_regions
 from defuse.rundir import RunDir, read_json, write_json
 from defuse.seeds import derive
@@ -238,6 +238,19 @@ class Run:
     def nearest(self) -> tuple[NearestImages, ...]:
         """The real images nearest to each region."""
         return nearest_images(self.regions, self.splits.reference, self.generator)
+
+    @cached_property
+    def natural(self) -> tuple[NaturalImages, ...]:
+        """What real images of every split say of each region."""
+        parts = (self.splits.reference, self.splits.validation, self.splits.test)
+        return natural_images(
+            self.regions,
+            LabelledImages.concatenate(parts),
+            self.generator,
+            self.classifier,
+            seed=self.config.seed,
+            progress=self.progress,
+        )
 
     @cached_property
     def traits(self) -> dict[str, tuple[Trait, ...]]:

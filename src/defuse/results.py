@@ -80,6 +80,7 @@ def report_context(run: Run, *, names: bool = True) -> ReportContext:
         labels=run.labels,
         verdicts=verdicts,
         nearest=run.nearest,
+        natural=run.natural,
         traits=run.traits,
         repair=run.corrected.repair if run.corrected else None,
         outcome=run.outcome,

@@ -4,7 +4,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict
 
-from defuse.distill import mean_cost
+from defuse.distill import NaturalImages, mean_cost
 from defuse.pipeline import Run
 from defuse.records import Rate, Region, RegionLabel, Scores
 from defuse.report.describe import sentence
@@ -78,7 +78,9 @@ class RegionSummary(Part):
     (empty when nothing does). ``decision`` is the class that annotators gave it (null when thrown out, for ``reason``);
     ``machine`` says that judges, not people, decided. ``expected_cost`` is the mean cost of an answer on the kept
     samples, null when none was kept; where no costs were given, it is the failure rate. ``failure_before``,
-    ``failure_after`` and ``failure_control`` are on final samples; null where there was no repair.
+    ``failure_after`` and ``failure_control`` are on final samples; null where there was no repair. ``real_images`` is
+    how many real images of all splits have the label; of those whose code lies inside the region, ``real_misread`` are
+    misread. ``mass`` is the probability that a real image falls inside and is misread.
     """
 
     name: str
@@ -98,6 +100,9 @@ class RegionSummary(Part):
     failure_before: Share | None
     failure_after: Share | None
     failure_control: Share | None
+    real_images: int
+    real_misread: Share
+    mass: Share
 
 
 class ScoresSummary(Part):
@@ -222,9 +227,10 @@ def _regions(run: Run) -> tuple[RegionSummary, ...]:
             label,
             run.splits.class_names,
             mean_cost(region.evidence, region.label, run.costs),
+            natural,
             {when: of.get(region.name) for when, of in scores.items()},
         )
-        for region, label in zip(run.regions.reported, run.labels, strict=True)
+        for region, label, natural in zip(run.regions.reported, run.labels, run.natural, strict=True)
     )
 
 
@@ -234,6 +240,7 @@ def _region(
     label: RegionLabel,
     names: tuple[str, ...],
     cost: float | None,
+    natural: NaturalImages,
     failure: dict[str, Share | None],
 ) -> RegionSummary:
     return RegionSummary(
@@ -254,6 +261,9 @@ def _region(
         failure_before=failure.get("before"),
         failure_after=failure.get("after"),
         failure_control=failure.get("control"),
+        real_images=natural.of_label,
+        real_misread=Share.of(natural.misread),
+        mass=Share.of(natural.mass),
     )
 
 

@@ -5,6 +5,7 @@ from defuse.distill.distill import Distill
 from defuse.distill.estimator import MixtureEstimator
 from defuse.distill.fitted import FittedMixture, MixtureSample
 from defuse.distill.mixture import CodeGroup, DirichletMixture
+from defuse.distill.natural import NaturalImages, natural_images
 from defuse.distill.nearest import nearest_images
 from defuse.distill.sampling import Draw, RegionSampler
 from defuse.distill.statistics import adjust, failure_p_value, gather_evidence
@@ -20,6 +21,7 @@ __all__ = [
     "FittedMixture",
     "MixtureEstimator",
     "MixtureSample",
+    "NaturalImages",
     "RegionSampler",
     "adjust",
     "default_costs",
@@ -27,6 +29,7 @@ __all__ = [
     "gather_evidence",
     "load_regions",
     "mean_cost",
+    "natural_images",
     "nearest_images",
     "save_regions",
 ]

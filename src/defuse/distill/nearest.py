@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
+from defuse.distill.natural import distances
 from defuse.generators import Generator
 from defuse.pixels import to_pixels
 from defuse.records import LabelledImages, NearestImages, Region, Regions
@@ -38,9 +39,7 @@ def nearest_images(
 
 
 def _order(region: Region, codes: Float64[np.ndarray, "m latent"]) -> Labels:
-    difference = codes - region.mean
-    distance = np.einsum("ij,ji->i", difference, np.linalg.solve(region.covariance, difference.T))
-    return np.argsort(distance, kind="stable").astype(np.int64)
+    return np.argsort(distances(region, codes), kind="stable").astype(np.int64)
 
 
 @torch.inference_mode()

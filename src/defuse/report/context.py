@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from defuse.distill import CostMatrix
+from defuse.distill import CostMatrix, NaturalImages
 from defuse.generators import ReconstructionQuality
 from defuse.records import NearestImages, Rate, RegionLabel, Regions, Repair, Search, Splits, Verdict
 from defuse.report.describe import Trait
@@ -29,6 +29,7 @@ class ReportContext:
         labels: the decision on each reported region; empty while nobody has labelled.
         verdicts: the verdicts that count, one per annotator and region.
         nearest: per region, positions in ``splits.reference``.
+        natural: per region, what real images say of it.
         traits: per region's name, what sets its images apart from others of its class.
         repair: None when there was none.
         outcome: what became of the repair, in one line.
@@ -53,6 +54,7 @@ class ReportContext:
     labels: tuple[RegionLabel, ...]
     verdicts: tuple[Verdict, ...] = ()
     nearest: tuple[NearestImages, ...] = ()
+    natural: tuple[NaturalImages, ...] = ()
     traits: Mapping[str, tuple[Trait, ...]] = field(default_factory=dict)
     repair: Repair | None = None
     outcome: str = ""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from defuse.distill import mean_cost
+from defuse.distill import NaturalImages, mean_cost
 from defuse.records import Purpose, Rate, Region, RegionLabel, Verdict
 from defuse.report.context import ReportContext
 from defuse.report.describe import sentence
@@ -69,6 +69,7 @@ class Card:
     before: Rate | None
     control: Rate | None
     after: Rate | None
+    natural: NaturalImages | None
     cost: float | None
 
     @property
@@ -167,6 +168,7 @@ def _card(
         before=before,
         control=control,
         after=after,
+        natural=next((found for found in context.natural if found.region == region.name), None),
         cost=None if context.costs is None else mean_cost(region.evidence, region.label, context.costs),
     )
 

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 
+from defuse.distill import NaturalImages
 from defuse.records import Rate
 from defuse.report.context import ReportContext
 
@@ -20,6 +21,7 @@ GLOSSARY = (
     ("p and q", "p: chance of such a failure rate if the true one were at most rho; q: p corrected for all tests."),
     ("Judges", "Classifiers trained apart from the model under test, asked whether an image still shows its label."),
     ("Control", "The same repair steps on reference data alone, without one region sample."),
+    ("Real images", "Those of every split whose code lies in the ellipsoid that holds 95 % of a region's Gaussian."),
     ("Lambda", "Weight of the region samples against the reference data in the repair."),
     ("Negative flips", "Test images that the given model got right and the repaired one gets wrong."),
     ("Interval", "95 % Wilson interval of a rate; it stands behind each rate."),
@@ -99,6 +101,19 @@ def headline(context: ReportContext) -> str:
 def bugs_of(context: ReportContext) -> int:
     """Return how many regions were given a label."""
     return sum(label.label is not None for label in context.labels)
+
+
+def natural(found: NaturalImages) -> str:
+    """Return what real images say of a region, in one sentence."""
+    inside, misread, mass = found.misread.trials, found.misread.successes, found.mass
+    if not inside:
+        said = f"None of {found.of_label:,} real images of this label lies here"
+    else:
+        errs = {0: "the model reads all right", inside: "the model misreads all"}.get(misread, f"{misread:,} misread")
+        said = f"{inside:,} of {found.of_label:,} real images of this label lie here, {errs}"
+    if not mass.successes:
+        return f"{said}; fewer than 1 in {math.floor(1 / mass.interval[1]):,} images fall here and are misread."
+    return f"{said}; about {mass.value * 10_000:.1f} of 10,000 images fall here and are misread."
 
 
 def searched(context: ReportContext) -> str:
