@@ -316,7 +316,7 @@ def _training_cost(name: str, reference: LabelledImages, options: argparse.Names
 
 
 def _settings(name: str, options: argparse.Namespace) -> VAE:
-    return VAE(latent=VARIANTS[name].latent, epochs=1 if options.quick else EPOCHS, balance=0.0)
+    return VAE(latent=VARIANTS[name].latent, epochs=1 if options.quick else EPOCHS)
 
 
 def _network(name: str, images: LabelledImages, options: argparse.Namespace) -> Autoencoder:

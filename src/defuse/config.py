@@ -27,7 +27,7 @@ SHOWN = 80
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
     "paper": {
-        "generator": {"conditional": False, "beta": 2.0, "balance": 0.0, "min_reconstruction": 0.5},
+        "generator": {"conditional": False, "beta": 2.0, "min_reconstruction": 0.5},
         "identify": {
             "budget": 100_000,
             "proposals": [{"kind": "beta_noise"}],

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import safetensors
 import torch
-from jaxtyping import Int64
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -26,8 +25,6 @@ from defuse.types import Labels
 TASK = "fit generator"
 WARM_UP = 0.1
 EVALUATION_BATCH = 512
-
-_Rows = Int64[np.ndarray, " rows"]
 
 RESTARTS = 3
 """How often a training that diverged goes back to its last good epoch, each time at half the learning rate."""
@@ -86,7 +83,6 @@ class Schedule:
     learning_rate: float
     patience: int
     augment: Augment = "none"
-    balance: float = 0.0
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step: a linear rise over the first tenth, then half a cosine to zero.
@@ -273,8 +269,7 @@ def _train_epoch(
     state: Progression, reference: LabelledImages, schedule: Schedule, *, seed: int, progress: Progress
 ) -> float:
     number = len(state.epochs) + 1
-    order = _order(reference.labels, schedule.balance, numpy_rng(seed, "generator", "order", number))
-    batches = list(_batches(order, schedule.batch_size))
+    batches = list(_batches(len(reference), schedule.batch_size, seed, number))
     step, steps = (number - 1) * len(batches), schedule.epochs * len(batches)
     rng = torch_rng(seed, "generator", "noise", number)
     note = f"epoch {number} of {schedule.epochs}"
@@ -299,29 +294,11 @@ def _train_epoch(
     return total / len(batches)
 
 
-def _order(labels: Labels, balance: float, rng: np.random.Generator) -> _Rows:
-    """Return about as many shuffled rows as there are, of a class of n images in proportion to n ** (1 - balance).
-
-    A class that is due more places than it has images has each of them equally often, but for one.
-    """
-    if not balance:
-        return rng.permutation(len(labels)).astype(np.int64)
-    rows = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    share = np.array([len(of) for of in rows], dtype=float) ** (1 - balance)
-    places = np.ceil(len(labels) * share / share.sum()).astype(int).tolist()
-    return rng.permutation(np.concatenate([_dealt(of, due, rng) for of, due in zip(rows, places, strict=True)]))
-
-
-def _dealt(rows: Labels, due: int, rng: np.random.Generator) -> _Rows:
-    """Return ``due`` of the rows: all of them as often as it goes, then some."""
-    whole, rest = divmod(due, len(rows))
-    return np.concatenate([np.tile(rows, whole), rng.permutation(rows)[:rest]])
-
-
-def _batches(order: _Rows, size: int) -> Iterator[_Rows]:
-    """Yield the rows batch by batch; a last, smaller one is left out, since batch norm would weigh its images more."""
-    size = min(size, len(order))
-    for start in range(0, len(order) - size + 1, size):
+def _batches(images: int, size: int, seed: int, number: int) -> Iterator[Labels]:
+    """Yield shuffled rows; a last, smaller batch is left out, since batch norm would weigh its images more."""
+    order = numpy_rng(seed, "generator", "order", number).permutation(images).astype(np.int64)
+    size = min(size, images)
+    for start in range(0, images - size + 1, size):
         yield order[start : start + size]
 
 

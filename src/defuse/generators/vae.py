@@ -56,8 +56,6 @@ class VAE:
         batch_size: images a step.
         learning_rate: the highest, reached after a tenth of the steps.
         patience: epochs without a better held-out bound after which training stops.
-        balance: how far rare classes are evened out: an epoch shows a class of n images in proportion to
-            n ** (1 - balance). 0 leaves the images as they come; with 1 every class is seen as often as any other.
         augment: changes of each training image, drawn anew each epoch; see ``defuse.augment.Augment``.
         min_reconstruction: share of correctly classified images whose reconstruction must still be classified
             correctly; ``quality.require`` refuses a generator below it.
@@ -73,7 +71,6 @@ class VAE:
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     patience: Annotated[int, Field(ge=1)] = 5
     augment: Augment = "none"
-    balance: Annotated[float, Field(ge=0, le=1)] = 0.5
     min_reconstruction: Annotated[float, Field(ge=0, le=1)] = 0.9
 
     def fit(
@@ -116,9 +113,7 @@ class VAE:
     @property
     def schedule(self) -> Schedule:
         """What the training loop needs to know."""
-        return Schedule(
-            self.beta, self.epochs, self.batch_size, self.learning_rate, self.patience, self.augment, self.balance
-        )
+        return Schedule(self.beta, self.epochs, self.batch_size, self.learning_rate, self.patience, self.augment)
 
     def architecture(self, images: LabelledImages) -> Architecture:
         """Return what decides the networks' shapes for these images."""
