@@ -46,12 +46,13 @@ finally:
         "check",
         "report",
         "train",
+        "collect",
     ):
         assert f" {command} " in ended.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "fit", "train", "init", "check", "demo", "label auto", "label import", "label serve"]
+    "command", ["run", "fit", "train", "init", "check", "demo", "label auto", "label import", "label serve", "collect"]
 )
 def test_every_help_shows_an_example(defuse, command):
     assert f"Example: defuse {command}" in " ".join(good(defuse(*command.split(), "--help")).split())
@@ -254,3 +255,18 @@ def test_closing_lines_name_the_first_regions_only(finished):
 
 def test_share_of_nothing_is_null():
     assert Share.of(Rate(0, 0)).model_dump() == {"successes": 0, "trials": 0, "value": None, "low": 0.0, "high": 1.0}
+
+
+def test_collect_ranks_a_pool_and_writes_it(defuse, finished, tmp_path):
+    folder, table = finished.copy(tmp_path / "run"), tmp_path / "wanted.csv"
+    pool = f"{finished.results.summary.source}:test_images"
+    said = json.loads(good(defuse("collect", str(folder), pool, "--to", str(table), "--top", "3", "--json", "--quiet")))
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["image"] for row in rows[:3]] == [one["image"] for one in said]
+    assert len(rows) == finished.results.summary.images["test"]
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    assert {row["region"] for row in rows} <= {region.name for region in finished.results.summary.regions}
+    assert good(defuse("collect", str(folder), pool, "--top", "1", "--quiet")) == ""
+    assert defuse("collect", str(folder), str(tmp_path / "nowhere")).code == 2

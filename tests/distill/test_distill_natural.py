@@ -3,27 +3,15 @@
 import numpy as np
 import pytest
 from distill_toys import LATENT, THRESHOLD, toys
+from natural_makers import images, region
 from scipy.stats import chi2, ncx2
 
 from defuse.distill import natural_images
 from defuse.distill.natural import WITHIN, distances, inside
-from defuse.records import Evidence, LabelledImages, Rate, Region, Regions
+from defuse.records import Regions
 
 SPREAD, CENTRE = 0.5, 1.0
 SIZE = 4_000
-
-
-def region(name, label, mean, covariance):
-    evidence = Evidence(Rate(1, 1), Rate(1, 1), (), 0.0, 0.0)
-    return Region(name, label, (label + 1) % 4, np.asarray(mean), np.asarray(covariance), 1.0, 9, evidence)
-
-
-def images(codes, labels):
-    """Draw what the toy generator would, so that an image's code is what it was drawn from, but for rounding."""
-    shown = np.repeat(labels[:, None] / 10, 1, axis=1)
-    values = np.concatenate([0.5 + 0.1 * codes, shown], axis=1).clip(0, 1)
-    pixels = np.round(255 * values).astype(np.uint8)[:, None, :, None]
-    return LabelledImages(pixels, labels, tuple("abcd"), np.arange(len(labels)))
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from defuse.cli import InterruptedByUserError
+from defuse.cli.collect import collect
 from defuse.cli.common import (
     AsJson,
     ConfigFile,
@@ -253,6 +254,9 @@ def check(
     }
     tell(values, check_lines(loaded, results), as_json=as_json, quiet=quiet)
     raise typer.Exit(0 if passed else 1)
+
+
+app.command(epilog="Example: defuse collect runs/mnist-default unlabelled/ --to wanted.csv")(collect)
 
 
 @app.command(epilog="Example: defuse demo --out defuse-demo")

@@ -1,5 +1,6 @@
 """Distill: from single failures to regions of the latent space, with evidence on fresh samples."""
 
+from defuse.distill.collect import Collected, collect
 from defuse.distill.cost import Cost, CostMatrix, default_costs, mean_cost
 from defuse.distill.distill import Distill
 from defuse.distill.estimator import MixtureEstimator
@@ -13,6 +14,7 @@ from defuse.distill.storage import load_regions, save_regions
 
 __all__ = [
     "CodeGroup",
+    "Collected",
     "Cost",
     "CostMatrix",
     "DirichletMixture",
@@ -24,6 +26,7 @@ __all__ = [
     "NaturalImages",
     "RegionSampler",
     "adjust",
+    "collect",
     "default_costs",
     "failure_p_value",
     "gather_evidence",
