@@ -38,8 +38,9 @@ from defuse.generators import (
 from defuse.identify import Identified
 from defuse.judges import Judge, JudgePanel, Screen
 from defuse.label import VerdictStore, crossed_out, strike
+from defuse.outcomes import Suite
 from defuse.progress import Progress, silent
-from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
+from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions, Splits
 from defuse.report.describe import Trait, describe_regions
 from defuse.rundir import RunDir, read_json, write_json
 from defuse.seeds import derive

@@ -5,8 +5,9 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from defuse.distill import mean_cost
+from defuse.outcomes import Flips, Scores
 from defuse.pipeline import Run
-from defuse.records import Rate, Region, RegionLabel, Scores
+from defuse.records import Rate, Region, RegionLabel
 from defuse.report.describe import sentence
 from defuse.versions import versions
 
@@ -101,11 +102,17 @@ class RegionSummary(Part):
 
 
 class ScoresSummary(Part):
-    """One model's accuracy on real images and its failure rate over all labelled regions' final samples."""
+    """One model's accuracy on real images and its failure rate over all labelled regions' final samples.
+
+    ``class_accuracy`` is on the test images of each class, in the order of the classes. ``calibration_error`` is the
+    expected calibration error on test images, over 15 bins of equal width. Both are empty for a model that diverged.
+    """
 
     validation_accuracy: Share
     test_accuracy: Share
     region_failure_rate: Share
+    class_accuracy: tuple[Share, ...]
+    calibration_error: float | None
 
     @classmethod
     def of(cls, scores: Scores) -> Self:
@@ -114,7 +121,22 @@ class ScoresSummary(Part):
             validation_accuracy=Share.of(scores.validation),
             test_accuracy=Share.of(scores.test),
             region_failure_rate=Share.of(scores.failure),
+            class_accuracy=tuple(Share.of(rate) for rate in scores.classes),
+            calibration_error=scores.calibration_error,
         )
+
+
+class FlipsSummary(Part):
+    """Test images newly right (``fixed``) and newly wrong (``broken``); McNemar's exact test, two-sided."""
+
+    fixed: int
+    broken: int
+    p_value: float
+
+    @classmethod
+    def of(cls, flips: Flips) -> Self:
+        """Return flips as plain figures."""
+        return cls(fixed=flips.fixed, broken=flips.broken, p_value=flips.p_value)
 
 
 class SweepSummary(Part):
@@ -130,7 +152,10 @@ class SweepSummary(Part):
 
 
 class RepairSummary(Part):
-    """The repair; ``chosen`` is the lambda taken, null when none met the caps."""
+    """The repair; ``chosen`` is the lambda taken, null when none met the caps.
+
+    ``flips`` holds the returned model, ``control_flips`` the control (null when it diverged) against the given model.
+    """
 
     chosen: float | None
     steps: int
@@ -139,6 +164,8 @@ class RepairSummary(Part):
     after: ScoresSummary
     control: ScoresSummary
     negative_flips: Share
+    flips: FlipsSummary
+    control_flips: FlipsSummary | None
 
 
 class Summary(Part):
@@ -280,4 +307,6 @@ def _repair(run: Run) -> RepairSummary | None:
         after=ScoresSummary.of(repair.after),
         control=ScoresSummary.of(repair.control),
         negative_flips=Share.of(repair.negative_flips),
+        flips=FlipsSummary.of(repair.flips),
+        control_flips=None if repair.control_flips is None else FlipsSummary.of(repair.control_flips),
     )

@@ -16,7 +16,8 @@ from defuse.classifiers.base import Classifier
 from defuse.correct import Correct
 from defuse.correct.measure import Caps, cross_entropy, select
 from defuse.errors import ClassifierError, RunError, VerdictError
-from defuse.records import Purpose, Rate, Regions, SweepPoint
+from defuse.outcomes import Flips, SweepPoint
+from defuse.records import Purpose, Rate, Regions
 
 QUICK = Correct(lambdas=(0.3, 1.0), steps=60, batch_size=64, region_batch_size=64, learning_rate=2e-3, augment="none")
 
@@ -68,6 +69,12 @@ def test_figures_are_those_of_the_returned_model(toy, repaired):
     assert repair.before.test == Rate(int((old == test.labels).sum()), 400)
     assert repair.after.test == Rate(int((new == test.labels).sum()), 400)
     assert repair.negative_flips == Rate(int(((old == test.labels) & (new != test.labels)).sum()), 400)
+    assert repair.flips.broken == repair.negative_flips.successes
+    assert repair.flips.fixed - repair.flips.broken == repair.after.test.successes - repair.before.test.successes
+    of_class = [Rate(int((new == k)[test.labels == k].sum()), int((test.labels == k).sum())) for k in (0, 1)]
+    assert list(repair.after.classes) == of_class
+    control = repaired.control.predict(test.images) == test.labels
+    assert repair.control_flips.fixed == int((control & (old != test.labels)).sum())
     assert repair.after.failure == Rate(int((repaired.classifier.predict(final.images) != 1).sum()), 150)
     validation = toy.splits.validation
     right = repaired.classifier.predict(validation.images) == validation.labels
@@ -120,6 +127,7 @@ def test_cap_is_kept_and_the_old_model_returned(toy):
     assert corrected.classifier is toy.classifier
     assert repair.after == repair.before
     assert repair.negative_flips == Rate(0, 400)
+    assert repair.flips == Flips(0, 0)
     assert "max_accuracy_loss" in corrected.reason
     loose = run(
         reversed_labels, replace(QUICK, lambdas=(30.0,), steps=25, max_accuracy_loss=1.0, max_negative_flips=1.0)
@@ -134,6 +142,8 @@ def test_nan_loss_keeps_the_old_weights(toy):
     assert all(point.validation.trials == 0 and not point.allowed for point in corrected.repair.sweep)
     assert corrected.repair.control.test.trials == 0
     assert corrected.control is None
+    assert corrected.repair.control_flips is None
+    assert corrected.repair.control.calibration_error is None
     assert "learning_rate" in corrected.reason
 
 

@@ -15,7 +15,8 @@ from safetensors.numpy import load_file, save_file
 from defuse.classifiers.base import Classifier
 from defuse.correct import UNREPAIRED_MAX_FAILURE_RATE, Correct, build_suite, check, load_suite, save_suite
 from defuse.errors import ClassifierError, SuiteError
-from defuse.records import Rate, Regions, Suite, SuiteCase
+from defuse.outcomes import Suite, SuiteCase
+from defuse.records import Rate, Regions
 
 CLASSES = ("left", "right")
 

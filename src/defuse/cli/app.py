@@ -25,7 +25,7 @@ from defuse.cli.label import label_app
 
 if TYPE_CHECKING:
     from defuse.config import Config
-    from defuse.records import CaseResult
+    from defuse.outcomes import CaseResult
 
 
 class _Commands(TyperGroup):

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from defuse.outcomes import CaseResult, Suite
 from defuse.pipeline import Run
 from defuse.plan import Plan
-from defuse.records import CaseResult, Suite
 from defuse.results import Results
-from defuse.summary import RegionSummary, Share, Summary
+from defuse.summary import FlipsSummary, RegionSummary, ScoresSummary, Share, Summary
 
 SHOWN_REGIONS = 10
 """How many regions the closing words name."""
@@ -54,14 +54,24 @@ def _repair_lines(summary: Summary) -> list[str]:
     if repair is None:
         return [f"Repair: {summary.repair_outcome}."]
     rows = [("before", repair.before), ("control", repair.control), ("after", repair.after)]
+    control = f"; control {_flips(repair.control_flips)}" if repair.control_flips else ""
     return [
         f"Repair: {summary.repair_outcome}.",
-        "            region failures  test accuracy",
-        *(
-            f"  {name:<10}{percent(scores.region_failure_rate):>15}{100 * (scores.test_accuracy.value or 0.0):>13.2f} %"
-            for name, scores in rows
-        ),
+        "            region failures  test accuracy  calibration error",
+        *(f"  {name:<10}{_scores(scores)}" for name, scores in rows),
+        f"Test images: {_flips(repair.flips)}{control}",
     ]
+
+
+def _scores(scores: ScoresSummary) -> str:
+    error = scores.calibration_error
+    accuracy = 100 * (scores.test_accuracy.value or 0.0)
+    calibration = "-" if error is None else f"{100 * error:.2f} %"
+    return f"{percent(scores.region_failure_rate):>15}{accuracy:>13.2f} %{calibration:>19}"
+
+
+def _flips(flips: FlipsSummary) -> str:
+    return f"{flips.fixed} fixed, {flips.broken} broken (p {flips.p_value:.2g})"
 
 
 def stage_values(stage: str, run: Run) -> dict[str, Any]:

@@ -8,22 +8,12 @@ from jaxtyping import Float
 from scipy.special import log_softmax
 
 from defuse.classifiers.base import Classifier
+from defuse.correct.statistics import calibration_error, class_accuracy, flips
 from defuse.correct.targets import Pool, Target, pool, usable_images
 from defuse.errors import ClassifierError
-from defuse.records import (
-    LabelledImages,
-    Purpose,
-    Rate,
-    Regions,
-    RegionScore,
-    Scores,
-    Splits,
-    SweepPoint,
-)
+from defuse.outcomes import UNTRIED, Flips, RegionScore, Scores, SweepPoint
+from defuse.records import LabelledImages, Purpose, Rate, Regions, Splits
 from defuse.types import ByteImages, Labels, Mask
-
-UNTRIED = Rate(0, 0)
-"""The figure of a model that diverged: nothing was measured."""
 
 
 def failure_rate(classifier: Classifier, images: ByteImages, label: Labels | int) -> Rate:
@@ -98,6 +88,10 @@ class Measure:
     def _right(self) -> Mask:
         return reads_right(self.given, self.splits.validation)
 
+    @cached_property
+    def _right_on_test(self) -> Mask:
+        return reads_right(self.given, self.splits.test)
+
     def point(self, model: Classifier | None, weight: float, caps: Caps, blend: float = 1.0) -> SweepPoint:
         """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed."""
         untried = SweepPoint(weight, UNTRIED, UNTRIED, allowed=False)
@@ -121,10 +115,15 @@ class Measure:
 
     def scores(self, model: Classifier) -> Scores:
         """Return the final figures."""
+        test = self.splits.test
+        logits = model.predict_logits(test.images)
+        right = logits.argmax(axis=1) == test.labels
         return Scores(
             accuracy(model, self.splits.validation),
-            accuracy(model, self.splits.test),
+            Rate(int(right.sum()), len(right)),
             tuple(RegionScore(target.region.name, self._final(model, target)) for target in self.targets),
+            class_accuracy(right, test.labels, len(test.class_names)),
+            calibration_error(logits, test.labels),
         )
 
     def control_scores(self, control: Classifier | None) -> Scores:
@@ -139,8 +138,6 @@ class Measure:
         images = usable_images(self.regions, target.region.name, Purpose.FINAL, kept_only=self.kept_only)
         return failure_rate(model, images, target.label)
 
-    def negative_flips(self, new: Classifier) -> Rate:
-        """Return the share of test images that the given model reads right and the new one wrong."""
-        test = self.splits.test
-        lost = reads_right(self.given, test) & ~reads_right(new, test)
-        return Rate(int(lost.sum()), len(test))
+    def flips(self, new: Classifier) -> Flips:
+        """Count the test images on which the given model and the new one differ in being right."""
+        return flips(self._right_on_test, reads_right(new, self.splits.test))

@@ -16,8 +16,9 @@ from defuse.correct.finetune import Recipe, draw_batches, fine_tune
 from defuse.correct.measure import Caps, Measure, select
 from defuse.correct.targets import find_targets, pool
 from defuse.errors import ClassifierError
+from defuse.outcomes import Repair, SweepPoint
 from defuse.progress import Progress, silent
-from defuse.records import Purpose, RegionLabel, Regions, Repair, Splits, SweepPoint
+from defuse.records import Purpose, Rate, RegionLabel, Regions, Splits
 from defuse.seeds import derive
 from defuse.types import STRICT
 
@@ -140,16 +141,21 @@ class Correct:
         control = tune(weight=0.0, recipe=recipe)
         if control is not None and chosen is not None:
             control = blend(model, control, chosen.blend)
+        controlled = measure.control_scores(control)
+        control = control if controlled.test.trials else None
+        flips = measure.flips(new)
         repair = Repair(
             chosen=None if chosen is None else chosen.weight,
             steps=self.steps,
             sweep=tuple(point for _, point in best),
             before=before,
             after=before if chosen is None else measure.scores(new),
-            control=measure.control_scores(control),
-            negative_flips=measure.negative_flips(new),
+            control=controlled,
+            negative_flips=Rate(flips.broken, len(splits.test)),
+            flips=flips,
+            control_flips=measure.flips(control) if control else None,
         )
-        return Corrected(repair, new, self._reason(repair), control if repair.control.test.trials else None)
+        return Corrected(repair, new, self._reason(repair), control)
 
     def _blended(
         self, model: TorchClassifier, tuned: TorchClassifier | None, weight: float, measure: Measure

@@ -6,8 +6,9 @@ from defuse.classifiers.base import Classifier
 from defuse.correct.measure import failure_rate
 from defuse.correct.targets import Target, find_targets, samples_of, usable
 from defuse.errors import ClassifierError, SuiteError
+from defuse.outcomes import CaseResult, Repair, Suite, SuiteCase
 from defuse.progress import Progress, silent
-from defuse.records import CaseResult, Purpose, Rate, RegionLabel, Regions, RegionSamples, Repair, Suite, SuiteCase
+from defuse.records import Purpose, Rate, RegionLabel, Regions, RegionSamples
 from defuse.types import Mask
 
 UNREPAIRED_MAX_FAILURE_RATE = 0.1

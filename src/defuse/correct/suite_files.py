@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from defuse.errors import RunError, SuiteError
-from defuse.records import Suite, SuiteCase
+from defuse.outcomes import Suite, SuiteCase
 from defuse.rundir import read_json, write_atomically, write_json
 
 DESCRIPTION, IMAGES = "suite.json", "images.safetensors"

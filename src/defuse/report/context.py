@@ -7,7 +7,8 @@ from typing import Any
 
 from defuse.distill import CostMatrix
 from defuse.generators import ReconstructionQuality
-from defuse.records import NearestImages, Rate, RegionLabel, Regions, Repair, Search, Splits, Verdict
+from defuse.outcomes import Repair
+from defuse.records import NearestImages, Rate, RegionLabel, Regions, Search, Splits, Verdict
 from defuse.report.describe import Trait
 
 

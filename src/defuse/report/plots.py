@@ -10,7 +10,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from defuse.records import Rate, Repair, SweepPoint
+from defuse.outcomes import Repair, SweepPoint
+from defuse.records import Rate
 from defuse.report.words import rate_text
 
 INK, MUTED, LINE, GOOD, BAD, CARD = "#010203", "#010204", "#010205", "#010206", "#010207", "#010208"

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 
+from defuse.outcomes import UNTRIED, Flips, Repair, Scores
 from defuse.records import Rate
 from defuse.report.context import ReportContext
 
@@ -22,6 +23,8 @@ GLOSSARY = (
     ("Control", "The same repair steps on reference data alone, without one region sample."),
     ("Lambda", "Weight of the region samples against the reference data in the repair."),
     ("Negative flips", "Test images that the given model got right and the repaired one gets wrong."),
+    ("McNemar's p", "Chance of so unequal counts of newly right and wrong images if both models were equally good."),
+    ("Calibration error", "Mean gap between how sure the model is and how often it is right, over 15 bins (ECE)."),
     ("Interval", "95 % Wilson interval of a rate; it stands behind each rate."),
 )  # fmt: skip
 
@@ -123,6 +126,27 @@ def pairs(context: ReportContext) -> str:
         if (label := labels.get(region.name)) is not None
     )
     return "; ".join(f"{pair} ({number} regions)" if number > 1 else pair for pair, number in found.most_common(6))
+
+
+def flips_text(flips: Flips | None) -> str:
+    """Return how many test images turned, and McNemar's exact p."""
+    if flips is None:
+        return "\N{EN DASH}"
+    return f"{flips.fixed:,} right, {flips.broken:,} wrong; p {probability(flips.p_value)}"
+
+
+def calibration(scores: Scores) -> str:
+    """Return the expected calibration error; a dash for a model that diverged."""
+    return percent(math.nan if scores.calibration_error is None else scores.calibration_error, 2)
+
+
+def class_rows(repair: Repair, names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return each class's test accuracy by the given, control and repaired model, the greatest change first."""
+    before, after = repair.before.classes, repair.after.classes
+    control = repair.control.classes or (UNTRIED,) * len(before)
+    tried = [label for label, rate in enumerate(before) if rate.trials]
+    tried.sort(key=lambda label: -abs(after[label].value - before[label].value))
+    return [(names[k], *(rate_text(rates[k]) for rates in (before, control, after))) for k in tried]
 
 
 def repaired(context: ReportContext) -> str:

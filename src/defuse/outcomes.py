@@ -1,0 +1,150 @@
+"""The frozen records of what comes last: how models score, the repair, the regression suite."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import UInt8
+from scipy.stats import binomtest
+
+from defuse.records import Rate
+
+UNTRIED = Rate(0, 0)
+"""The figure of a model that diverged, or that was never measured: nothing was tried."""
+
+
+@dataclass(frozen=True)
+class RegionScore:
+    """A classifier's failure rate on the final samples of one region."""
+
+    region: str
+    failure: Rate
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One classifier's figures: on real validation and test images, and on regions' final samples.
+
+    Attributes:
+        validation: accuracy on validation images.
+        test: accuracy on test images.
+        regions: failure rate on the final samples of each region.
+        classes: accuracy on the test images of each class, by class index; empty for a model that diverged.
+        calibration_error: expected calibration error on test images, in [0, 1]; None for a model that diverged.
+    """
+
+    validation: Rate
+    test: Rate
+    regions: tuple[RegionScore, ...]
+    classes: tuple[Rate, ...] = ()
+    calibration_error: float | None = None
+
+    @property
+    def failure(self) -> Rate:
+        """The failure rate pooled over all regions."""
+        return Rate(
+            sum(score.failure.successes for score in self.regions), sum(score.failure.trials for score in self.regions)
+        )
+
+
+@dataclass(frozen=True)
+class Flips:
+    """Test images that one of two models reads right and the other wrong.
+
+    Attributes:
+        fixed: wrong by the given model, right by the new one.
+        broken: right by the given model, wrong by the new one.
+    """
+
+    fixed: int
+    broken: int
+
+    @property
+    def p_value(self) -> float:
+        """McNemar's exact test, two-sided: chance of so uneven a division if both models were equally often right.
+
+        Source: McNemar, "Note on the sampling error of the difference between correlated proportions", 1947; the exact
+        form is a binomial test of ``broken`` among all that flip. 1 when nothing flips.
+        """
+        total = self.fixed + self.broken
+        return float(binomtest(self.broken, total).pvalue) if total else 1.0
+
+
+@dataclass(frozen=True)
+class SweepPoint:
+    """One lambda of the grid, measured on what selection may see: validation images and ``select`` samples.
+
+    Attributes:
+        weight: lambda.
+        validation: accuracy on validation images; nothing tried when the fine-tuning diverged.
+        region: failure rate on the ``select`` samples of all repaired regions; nothing tried when it diverged.
+        allowed: whether it holds the caps on accuracy loss and on negative flips.
+        blend: how much of the way from the given weights to the tuned ones was gone: what is best of all that holds the
+            caps, or the least that was tried where none does.
+        negative_flips: share of validation images that the old model got right and this one gets wrong.
+        loss: mean cross-entropy on the ``select`` samples, in nats.
+    """
+
+    weight: float
+    validation: Rate
+    region: Rate
+    allowed: bool
+    blend: float = 1.0
+    negative_flips: Rate = UNTRIED
+    loss: float = 0.0
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What correct did. The repaired weights themselves lie beside this record as safetensors.
+
+    Attributes:
+        chosen: the lambda that was chosen; None when no lambda met the caps and the old weights were returned.
+        steps: optimiser steps of every fine-tuning, the control's too.
+        control: the same steps on reference data alone, and the same blend.
+        negative_flips: share of test images that the old model got right and the new one gets wrong.
+        flips: test images on which the returned model and the given one differ in being right.
+        control_flips: the same of the control; None when it diverged.
+    """
+
+    chosen: float | None
+    steps: int
+    sweep: tuple[SweepPoint, ...]
+    before: Scores
+    after: Scores
+    control: Scores
+    negative_flips: Rate
+    flips: Flips = Flips(0, 0)
+    control_flips: Flips | None = None
+
+
+@dataclass(frozen=True)
+class SuiteCase:
+    """One region's entry in a regression suite: a later model fails it above ``max_failure_rate``."""
+
+    region: str
+    label: int
+    predicted_before: int
+    images: UInt8[np.ndarray, "n h w c"]
+    max_failure_rate: float
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Stored images, labels and thresholds that any later model must pass."""
+
+    class_names: tuple[str, ...]
+    cases: tuple[SuiteCase, ...]
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """How one model did on one case of a suite."""
+
+    region: str
+    failure: Rate
+    max_failure_rate: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the failure rate is at most the threshold."""
+        return self.failure.value <= self.max_failure_rate
