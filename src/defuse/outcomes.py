@@ -1,9 +1,10 @@
 """The frozen records of what comes last: how models score, the repair, the regression suite."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float32, UInt8
 from scipy.stats import binomtest
 
 from defuse.records import Rate
@@ -82,6 +83,8 @@ class SweepPoint:
             caps, or the least that was tried where none does.
         negative_flips: share of validation images that the old model got right and this one gets wrong.
         loss: mean cross-entropy on the ``select`` samples, in nats.
+        loss_bound: upper 95 % bootstrap bound of the validation accuracy lost, as a share; by group where there are
+            groups.
     """
 
     weight: float
@@ -91,6 +94,7 @@ class SweepPoint:
     blend: float = 1.0
     negative_flips: Rate = UNTRIED
     loss: float = 0.0
+    loss_bound: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,10 +104,12 @@ class Repair:
     Attributes:
         chosen: the lambda that was chosen; None when no lambda met the caps and the old weights were returned.
         steps: optimiser steps of every fine-tuning, the control's too.
+        sweep: the best of each lambda.
         control: the same steps on reference data alone, and the same blend.
         negative_flips: share of test images that the old model got right and the new one gets wrong.
         flips: test images on which the returned model and the given one differ in being right.
         control_flips: the same of the control; None when it diverged.
+        candidates: every lambda and every part of the way that was measured.
     """
 
     chosen: float | None
@@ -115,17 +121,105 @@ class Repair:
     negative_flips: Rate
     flips: Flips = Flips(0, 0)
     control_flips: Flips | None = None
+    candidates: tuple[SweepPoint, ...] = ()
+
+
+@dataclass(frozen=True)
+class RegionAgain:
+    """What a second search, with fresh seeds, finds of a region that was repaired; matched by confusion.
+
+    Attributes:
+        region: its name.
+        given_kept: failures of its confusion (class and answer) that the second search kept on the given model.
+        repaired_kept: the same on the repaired model, of as many candidates.
+        found_again: whether the second search reports a region of that confusion on the given model; if not, its
+            absence from the repaired model says little.
+        left: whether it reports one on the repaired model; the region is gone otherwise.
+    """
+
+    region: str
+    given_kept: int
+    repaired_kept: int
+    found_again: bool
+    left: bool
+
+
+@dataclass(frozen=True)
+class NewConfusion:
+    """A confusion that has a region on the repaired model alone; ``kept`` failures of it were kept."""
+
+    label: int
+    predicted: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The search again, with fresh seeds and equal budget, on both models.
+
+    Attributes:
+        given: share of the candidates that were kept as failures of the given model.
+        repaired: the same of the repaired model.
+        regions: each region that was repaired.
+        new: confusions that only the repaired model has a region of.
+    """
+
+    given: Rate
+    repaired: Rate
+    regions: tuple[RegionAgain, ...]
+    new: tuple[NewConfusion, ...]
+
+
+class Triage(StrEnum):
+    """What people, or a repair, have decided on one region of a suite.
+
+    ``open``: a bug, not repaired. ``repaired``: a repaired model set its threshold. ``accepted``: people live with it;
+    it is still measured and shown, but fails no check.
+    """
+
+    OPEN = "open"
+    REPAIRED = "repaired"
+    ACCEPTED = "accepted"
+
+
+@dataclass(frozen=True)
+class CaseSource:
+    """Where a case's images came from.
+
+    Attributes:
+        generator: SHA-256 of the generator's weights.
+        seed: of the run.
+        z: the codes that the images were decoded from, (n, latent).
+    """
+
+    generator: str
+    seed: int
+    z: Float32[np.ndarray, "n latent"]
 
 
 @dataclass(frozen=True)
 class SuiteCase:
-    """One region's entry in a regression suite: a later model fails it above ``max_failure_rate``."""
+    """One region's entry in a regression suite: a later model fails it above ``max_failure_rate``.
+
+    Attributes:
+        region: its name.
+        label: the class that the images show.
+        predicted_before: the given model's most frequent wrong answer on them.
+        images: 8-bit, (n, h, w, c).
+        max_failure_rate: the threshold, in [0, 1].
+        measured: the repaired model's failures, from whose interval the threshold is; nothing tried where none is.
+        triage: what was decided on the region.
+        source: where the images came from; None where that is not known.
+    """
 
     region: str
     label: int
     predicted_before: int
     images: UInt8[np.ndarray, "n h w c"]
     max_failure_rate: float
+    measured: Rate = UNTRIED
+    triage: Triage = Triage.OPEN
+    source: CaseSource | None = None
 
 
 @dataclass(frozen=True)
@@ -138,13 +232,28 @@ class Suite:
 
 @dataclass(frozen=True)
 class CaseResult:
-    """How one model did on one case of a suite."""
+    """How one model did on one case of a suite, and how many seconds it took."""
 
     region: str
     failure: Rate
     max_failure_rate: float
+    triage: Triage = Triage.OPEN
+    seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
         """Whether the failure rate is at most the threshold."""
         return self.failure.value <= self.max_failure_rate
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the suite fails by it: not passed, and not accepted."""
+        return not self.passed and self.triage is not Triage.ACCEPTED
+
+    @property
+    def sentence(self) -> str:
+        """The failure rate beside its threshold."""
+        failed = f"{self.failure.successes} of {self.failure.trials} images"
+        return (
+            f"{failed} misread ({100 * self.failure.value:.1f} %), at most {100 * self.max_failure_rate:.1f} % allowed"
+        )

@@ -53,11 +53,15 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Splits:
-    """What a run may look at: ``reference`` to search with, ``validation`` to choose with, ``test`` to score."""
+    """What a run may look at: ``reference`` to search with, ``validation`` to choose with, ``test`` to score.
+
+    ``validation_groups`` says which validation images show the same thing, (n,); None where that is not known.
+    """
 
     reference: LabelledImages
     validation: LabelledImages
     test: LabelledImages
+    validation_groups: Labels | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:

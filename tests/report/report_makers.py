@@ -82,7 +82,7 @@ def make_repair():
     sweep = (*sweep[:3], replace(sweep[3], validation=Rate(0, 0), region=Rate(0, 0)))
     return Repair(
         1.0, 1500, sweep, make_scores(4942, [180, 174]), make_scores(4940, [11, 7]), make_scores(4941, [133, 121]),
-        Rate(31, 10000), Flips(27, 31), Flips(30, 32),
+        Rate(31, 10000), Flips(27, 31), Flips(30, 32), sweep,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Measuring models: what selection may see (validation, ``select`` samples), and the final figures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from scipy.special import log_softmax
 
 from defuse.classifiers.base import Classifier
+from defuse.correct.bootstrap import loss_bound
 from defuse.correct.statistics import calibration_error, class_accuracy, flips
 from defuse.correct.targets import Pool, Target, pool, usable_images
 from defuse.errors import ClassifierError
@@ -44,15 +46,41 @@ class Caps:
     Attributes:
         accuracy_loss: by how much accuracy may fall.
         negative_flips: how many may turn from right to wrong.
+        loss_bound: the most that the bootstrap's upper bound of the accuracy lost may be.
     """
 
     accuracy_loss: float
     negative_flips: float
+    loss_bound: float = 1.0
 
-    def hold(self, before: Mask, after: Mask) -> bool:
-        """Return whether a model that is right on ``after``, (n,), may take the place of one right on ``before``."""
+    def hold(self, before: Mask, after: Mask, bound: float = 0.0) -> bool:
+        """Return whether a model that is right on ``after``, (n,), may take the place of one right on ``before``.
+
+        Args:
+            before: which images the given model reads right.
+            after: which ones the new model reads right.
+            bound: the upper bound of the accuracy lost.
+        """
         lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
-        return within(lost - gained, self.accuracy_loss, len(before)) and within(lost, self.negative_flips, len(before))
+        count = len(before)
+        return (
+            within(lost - gained, self.accuracy_loss, count)
+            and within(lost, self.negative_flips, count)
+            and bound <= self.loss_bound + 1e-9
+        )
+
+
+def pareto_front(points: Sequence[SweepPoint]) -> tuple[SweepPoint, ...]:
+    """Return the points that no other beats: as accurate on validation images and fewer failures, or the reverse.
+
+    They come from the most accurate to the fewest failures; of equal ones the first. Points that diverged take no part.
+    """
+    tried = [point for point in points if point.validation.trials and point.region.trials]
+    front: list[SweepPoint] = []
+    for point in sorted(tried, key=lambda at: (-at.validation.successes, at.region.successes)):
+        if not front or point.region.successes < front[-1].region.successes:
+            front.append(point)
+    return tuple(front)
 
 
 def within(count: int, share: float, trials: int) -> bool:
@@ -72,13 +100,14 @@ def select(points: tuple[SweepPoint, ...]) -> SweepPoint | None:
 
 @dataclass(frozen=True)
 class Measure:
-    """The images that models are measured on, and the model that was given."""
+    """The images that models are measured on, and the model that was given; ``seed`` is of the bootstrap."""
 
     given: Classifier
     splits: Splits
     regions: Regions
     targets: tuple[Target, ...]
     kept_only: bool
+    seed: int
 
     @cached_property
     def _selection(self) -> Pool:
@@ -103,14 +132,16 @@ class Measure:
             logits = model.predict_logits(self._selection.images)
         except ClassifierError:
             return untried
+        bound = loss_bound(self._right, right, self.splits.validation_groups, seed=self.seed)
         return SweepPoint(
             weight,
             Rate(int(right.sum()), len(right)),
             Rate(int((logits.argmax(axis=1) != labels).sum()), len(labels)),
-            allowed=caps.hold(self._right, right),
+            allowed=caps.hold(self._right, right, bound),
             blend=blend,
             negative_flips=Rate(int((self._right & ~right).sum()), len(right)),
             loss=cross_entropy(logits, labels),
+            loss_bound=bound,
         )
 
     def scores(self, model: Classifier) -> Scores:

@@ -149,6 +149,22 @@ def class_rows(repair: Repair, names: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [(names[k], *(rate_text(rates[k]) for rates in (before, control, after))) for k in tried]
 
 
+def verified(context: ReportContext) -> str:
+    """Return what the searches after the repair found, in two sentences."""
+    found = context.verified
+    if found is None:
+        return ""
+    given, repaired = (f"{100_000 * rate.value:,.0f}" for rate in (found.given, found.repaired))
+    gone = sum(not each.left for each in found.regions)
+    names = context.class_names
+    new = "; ".join(f"{names[each.label]} read as {names[each.predicted]} ({each.kept} kept)" for each in found.new)
+    return (
+        f"With fresh seeds and equal budget, {given} of 100,000 candidates were kept as failures of the given model, "
+        f"{repaired} of the repaired one. Matched by class and answer, {gone} of "
+        f"{count(len(found.regions), 'repaired region')} gone; new confusions with a region: {new or 'none'}."
+    )
+
+
 def repaired(context: ReportContext) -> str:
     """Return what the repair did, in one sentence; empty when nothing was to be repaired."""
     if not bugs_of(context):
