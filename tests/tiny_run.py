@@ -52,7 +52,14 @@ SETTINGS = {
         "max_regions": 3,
     },
     "label": {"machine": {"agreement": 0.51, "confidence": 0.05}},
-    "correct": {"lambdas": [1.0], "steps": 5, "batch_size": 32, "region_batch_size": 32, "max_accuracy_loss": 1.0},
+    "correct": {
+        "lambdas": [1.0],
+        "steps": 5,
+        "batch_size": 32,
+        "region_batch_size": 32,
+        "max_accuracy_loss": 1.0,
+        "max_accuracy_loss_bound": 1.0,
+    },
 }
 
 

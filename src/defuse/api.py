@@ -8,7 +8,8 @@ from torch import nn
 
 from defuse.classifiers import CallableClassifier, Classifier, TorchClassifier
 from defuse.config import build_config
-from defuse.pipeline import Run, read_splits
+from defuse.inputs import read_splits
+from defuse.pipeline import Run
 from defuse.progress import Progress, silent
 from defuse.records import Splits
 from defuse.results import Results, write_results

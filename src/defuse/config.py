@@ -47,6 +47,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "augment": "none",
             "keep_answers": False,
             "blends": (1.0,),
+            "max_accuracy_loss_bound": 1.0,
             "max_negative_flips": 1.0,
         },
     },

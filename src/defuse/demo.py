@@ -122,7 +122,8 @@ def demonstrate(out: Path, *, seed: int = 0, progress: Progress = silent) -> Dem
 
 def demo_splits(seed: int) -> Splits:
     """Return the images that Defuse may see; none shows a dark 50."""
-    return Splits(**{name: _visible(_render(name, seed)) for name in IMAGES})
+    reference, validation, test = (_visible(_render(name, seed)) for name in IMAGES)
+    return Splits(reference, validation, test)
 
 
 def _config(seed: int) -> Config:

@@ -1,6 +1,7 @@
 """The whole chain. Each stage's result is loaded where the folder holds it, and made and stored where it does not."""
 
 import logging
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,17 +15,11 @@ from defuse.classifiers import (
     Classifier,
     TorchClassifier,
     ask_once,
-    load_classifier,
-    load_weights,
-    new_classifier,
     require_classes,
-    save_weights,
-    train,
 )
 from defuse.config import Config
-from defuse.correct import Corrected, build_suite, load_corrected, save_corrected, save_suite
+from defuse.correct import Corrected, build_suite, keep_accepted, load_corrected, save_corrected, save_suite
 from defuse.correct.measure import accuracy
-from defuse.data import open_source, split
 from defuse.distill import CostMatrix, NaturalImages, load_regions, natural_images, nearest_images, save_regions
 from defuse.errors import RunError
 from defuse.generators import (
@@ -36,13 +31,16 @@ from defuse.generators import (
     save_generator,
 )
 from defuse.identify import Identified
+from defuse.inputs import load_or_train, read_splits, untrained
 from defuse.judges import Judge, JudgePanel, Screen
 from defuse.label import VerdictStore, crossed_out, strike
+from defuse.outcomes import Suite, Verified
 from defuse.progress import Progress, silent
-from defuse.records import LabelledImages, NearestImages, Purpose, Rate, RegionLabel, Regions, Splits, Suite
+from defuse.records import LabelledImages, NearestImages, Purpose, Rate, RegionLabel, Regions, Splits
 from defuse.report.describe import Trait, describe_regions
-from defuse.rundir import RunDir, read_json, write_json
+from defuse.rundir import RunDir, file_hash, read_json, write_json
 from defuse.seeds import derive
+from defuse.verify import SecondSearch, load_verified, save_verified, verify
 from defuse.workspace import claim, classifier_fingerprint, data_fingerprint, refuse_foreign
 
 _LOG = logging.getLogger(__name__)
@@ -96,7 +94,7 @@ class Run:
     def _fit_classifier(self) -> Classifier | None:
         """Ask the classifier once, before anything is written; None when it is still to be trained."""
         if self._trains:
-            _untrained(self.config, self.splits)
+            untrained(self.config, self.splits)
             return None
         ask_once(self.classifier, self.splits.reference.image_shape, "classifier")
         require_classes(self.classifier, self.splits.class_names, "classifier")
@@ -288,7 +286,7 @@ class Run:
             return crossed_out(store.current())
 
     @cached_property
-    def _looked_over(self) -> Regions:
+    def looked_over(self) -> Regions:
         """The regions, less the samples that resemble what people crossed out."""
         return strike(self.regions, self._crossed_out)
 
@@ -306,33 +304,66 @@ class Run:
         if folder.repair.exists() and folder.labels.exists() and read_json(folder.labels) == decided:
             return load_corrected(folder.repair, folder.repaired, model)
         folder.repair.unlink(missing_ok=True)
+        shutil.rmtree(folder.verify, ignore_errors=True)  # of another repair
         with self._timed("correct"):
             corrected = self.config.correct.run(
-                model, self.splits, self._looked_over, labels, seed=self.config.seed, progress=self.progress
+                model, self.splits, self.looked_over, labels, seed=self.config.seed, progress=self.progress
             )
             write_json(folder.labels, decided)
             save_corrected(folder.repair, folder.repaired, corrected)
         return corrected
 
     @property
+    def verified(self) -> Verified | None:
+        """The search again, on the given and on the repaired model; None where no model was repaired."""
+        corrected, folder = self.corrected, self.folder
+        if corrected is None or corrected.repair is None or self.unrepaired:
+            return None
+        if not folder.verified.exists():
+            search = SecondSearch(self.config, self.splits.reference, self.generator, self.gate_judge, self.costs)
+            named = {score.region for score in corrected.repair.after.regions}
+            regions = tuple(region for region in self.regions.reported if region.name in named)
+            models = (self.classifier, corrected.classifier)
+            with self._timed("verify"):
+                save_verified(folder.verified, verify(search, regions, *models, folder.verify, self.progress))
+        return load_verified(folder.verified)
+
+    @property
+    def verified_so_far(self) -> Verified | None:
+        """The same, but None where that has not been asked for: it takes as long as two searches."""
+        return self.verified if self.corrected and self.folder.verified.exists() else None
+
+    @property
     def outcome(self) -> str:
         """What became of the repair, in one line."""
         if self.corrected is None:
-            return "not repaired: the classifier gives no access to trainable weights"
+            return (
+                "not repaired: the classifier gives no access to trainable weights; `defuse export` writes images to "
+                "train it elsewhere"
+            )
         return self.corrected.reason
+
+    @property
+    def unrepaired(self) -> bool:
+        """Whether there was something to repair and no model met the caps."""
+        repair = self.corrected.repair if self.corrected else None
+        return repair is not None and repair.chosen is None
 
     @cached_property
     def suite(self) -> Suite:
         """The regression suite, written beside everything else."""
         corrected = self.corrected
         suite = build_suite(
-            self._looked_over,
+            self.looked_over,
             self.labels,
             corrected.repair if corrected else None,
             corrected.classifier if corrected else self.classifier,
             self.splits.class_names,
+            generator=file_hash(self.folder.generator_weights),
+            seed=self.config.seed,
             kept_only=self.config.correct.kept_only,
         )
+        suite = keep_accepted(self.folder.suite, suite)
         save_suite(self.folder.suite, suite)
         return suite
 
@@ -362,57 +393,3 @@ class Run:
         spent = self.seconds
         spent[stage] = round(spent.get(stage, 0.0) + seconds, 2)
         write_json(self.folder.timings, spent)
-
-
-def load_or_train(config: Config, splits: Splits, path: Path, *, progress: Progress = silent) -> Classifier:
-    """Return the configured classifier; a network that comes without weights is trained, unless ``path`` holds them.
-
-    Raises:
-        ClassifierError: it cannot be loaded or trained.
-    """
-    settings = config.classifier
-    if not settings.trained_here:
-        return load_classifier(settings, splits.class_names, splits.reference.image_shape)
-    if not path.exists():
-        return train_classifier(config, splits, path, progress=progress)
-    classifier = _untrained(config, splits)
-    load_weights(path, classifier.module)
-    return classifier
-
-
-def train_classifier(config: Config, splits: Splits, path: Path, *, progress: Progress = silent) -> TorchClassifier:
-    """Train the configured network on the reference images and store its weights.
-
-    Raises:
-        ClassifierError: the network cannot be built or its training diverges.
-    """
-    classifier = _untrained(config, splits)
-    seed = derive(config.seed, "classifier", "training")
-    train(
-        classifier.as_module(),
-        splits.reference,
-        splits.validation,
-        config.classifier.training,
-        seed=seed,
-        progress=progress,
-    )
-    save_weights(path, classifier.module)
-    return classifier
-
-
-def _untrained(config: Config, splits: Splits) -> TorchClassifier:
-    seed = derive(config.seed, "classifier", "weights")
-    return new_classifier(config.classifier, splits.class_names, splits.reference.image_shape, seed=seed)
-
-
-def read_splits(config: Config) -> Splits:
-    """Read the configured data set and split it; say how many images were skipped, where that was asked for.
-
-    Raises:
-        DataError: it cannot be used.
-    """
-    source = open_source(config.data.source, config.data.class_names, config.data).read()
-    if source.skipped:
-        first = source.skipped[0]
-        _LOG.warning("skipped %d unreadable images; the first: %s (%s)", len(source.skipped), first.where, first.reason)
-    return split(source, config.data.split, seed=derive(config.seed, "split"))

@@ -13,8 +13,8 @@ from defuse.classifiers import Classifier
 from defuse.config import Config
 from defuse.generators import Generator
 from defuse.identify import Reconstructs
+from defuse.inputs import load_or_train, read_splits
 from defuse.judges import JudgePanel
-from defuse.pipeline import load_or_train, read_splits
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Splits
 from defuse.rundir import RunDir

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64
 from scipy.stats import binomtest
 
 from defuse.types import ByteImages, Labels, Mask
@@ -53,11 +53,15 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class Splits:
-    """What a run may look at: ``reference`` to search with, ``validation`` to choose with, ``test`` to score."""
+    """What a run may look at: ``reference`` to search with, ``validation`` to choose with, ``test`` to score.
+
+    ``validation_groups`` says which validation images show the same thing, (n,); None where that is not known.
+    """
 
     reference: LabelledImages
     validation: LabelledImages
     test: LabelledImages
+    validation_groups: Labels | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -295,107 +299,6 @@ class RegionLabel:
     reason: str
     votes: tuple[tuple[str, int], ...]
     machine: bool
-
-
-@dataclass(frozen=True)
-class RegionScore:
-    """A classifier's failure rate on the final samples of one region."""
-
-    region: str
-    failure: Rate
-
-
-@dataclass(frozen=True)
-class Scores:
-    """One classifier's figures: on real validation and test images, and on regions' final samples."""
-
-    validation: Rate
-    test: Rate
-    regions: tuple[RegionScore, ...]
-
-    @property
-    def failure(self) -> Rate:
-        """The failure rate pooled over all regions."""
-        return Rate(
-            sum(score.failure.successes for score in self.regions), sum(score.failure.trials for score in self.regions)
-        )
-
-
-@dataclass(frozen=True)
-class SweepPoint:
-    """One lambda of the grid, measured on what selection may see: validation images and ``select`` samples.
-
-    Attributes:
-        weight: lambda.
-        validation: accuracy on validation images; nothing tried when the fine-tuning diverged.
-        region: failure rate on the ``select`` samples of all repaired regions; nothing tried when it diverged.
-        allowed: whether it holds the caps on accuracy loss and on negative flips.
-        blend: how much of the way from the given weights to the tuned ones was gone: what is best of all that holds the
-            caps, or the least that was tried where none does.
-        negative_flips: share of validation images that the old model got right and this one gets wrong.
-        loss: mean cross-entropy on the ``select`` samples, in nats.
-    """
-
-    weight: float
-    validation: Rate
-    region: Rate
-    allowed: bool
-    blend: float = 1.0
-    negative_flips: Rate = Rate(0, 0)
-    loss: float = 0.0
-
-
-@dataclass(frozen=True)
-class Repair:
-    """What correct did. The repaired weights themselves lie beside this record as safetensors.
-
-    Attributes:
-        chosen: the lambda that was chosen; None when no lambda met the caps and the old weights were returned.
-        steps: optimiser steps of every fine-tuning, the control's too.
-        control: the same steps on reference data alone, and the same blend.
-        negative_flips: share of test images that the old model got right and the new one gets wrong.
-    """
-
-    chosen: float | None
-    steps: int
-    sweep: tuple[SweepPoint, ...]
-    before: Scores
-    after: Scores
-    control: Scores
-    negative_flips: Rate
-
-
-@dataclass(frozen=True)
-class SuiteCase:
-    """One region's entry in a regression suite: a later model fails it above ``max_failure_rate``."""
-
-    region: str
-    label: int
-    predicted_before: int
-    images: UInt8[np.ndarray, "n h w c"]
-    max_failure_rate: float
-
-
-@dataclass(frozen=True)
-class Suite:
-    """Stored images, labels and thresholds that any later model must pass."""
-
-    class_names: tuple[str, ...]
-    cases: tuple[SuiteCase, ...]
-
-
-@dataclass(frozen=True)
-class CaseResult:
-    """How one model did on one case of a suite."""
-
-    region: str
-    failure: Rate
-    max_failure_rate: float
-
-    @property
-    def passed(self) -> bool:
-        """Whether the failure rate is at most the threshold."""
-        return self.failure.value <= self.max_failure_rate
 
 
 @dataclass(frozen=True)

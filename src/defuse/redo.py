@@ -71,7 +71,7 @@ def _results(folder: RunDir) -> dict[str, tuple[Path, ...]]:
         "identify": (folder.shard(0).parent,),
         "distill": (folder.regions,),
         "label": (store, *(store.with_name(f"{store.name}-{part}") for part in ("wal", "shm"))),
-        "correct": (folder.labels, folder.repair.parent, folder.suite, folder.report, folder.summary),
+        "correct": (folder.labels, folder.repair.parent, folder.verify, folder.suite, folder.report, folder.summary),
     }
 
 

@@ -35,6 +35,11 @@ class Results:
             f"({search.kept} failures kept)."
         )
 
+    @property
+    def unrepaired(self) -> bool:
+        """Whether there was something to repair and no model met the caps."""
+        return self.summary.repair is not None and self.summary.repair.chosen is None
+
     def _repr_html_(self) -> str:
         rows = "".join(
             f"<tr><td>{region.name}</td><td>{escape(region.label)} read as {escape(region.predicted)}</td>"
@@ -84,6 +89,7 @@ def report_context(run: Run, *, names: bool = True) -> ReportContext:
         traits=run.traits,
         repair=run.corrected.repair if run.corrected else None,
         outcome=run.outcome,
+        verified=run.verified_so_far,
         suite=run.folder.suite if suite.cases else None,
         costs=run.costs if run.config.cost.given else None,
         seconds=run.seconds,

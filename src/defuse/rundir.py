@@ -1,6 +1,7 @@
 """The one owner of file names in a run's folder: atomic writes, the manifest, the lock."""
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -61,6 +62,19 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file that this package wrote, as 64 hexadecimal digits.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror}); run the stage that writes it again") from None
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file that this package wrote.
 
@@ -95,6 +109,11 @@ class RunDir:
     def generator(self) -> Path:
         """Folder of the generator: ``model.safetensors``, ``model.json``, a checkpoint while it trains."""
         return self.root / "generator"
+
+    @property
+    def generator_weights(self) -> Path:
+        """The generator's weights, in its folder."""
+        return self.generator / "model.safetensors"
 
     @property
     def generator_checkpoint(self) -> Path:
@@ -144,6 +163,16 @@ class RunDir:
     def repaired(self) -> Path:
         """The repaired weights."""
         return self.root / "repair" / "repaired.safetensors"
+
+    @property
+    def verify(self) -> Path:
+        """Folder of the searches after the repair, one folder for each model."""
+        return self.root / "verify"
+
+    @property
+    def verified(self) -> Path:
+        """What these searches found; its presence says that they are complete."""
+        return self.verify / "verified.json"
 
     @property
     def suite(self) -> Path:

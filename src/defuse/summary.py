@@ -5,8 +5,9 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict
 
 from defuse.distill import NaturalImages, mean_cost
+from defuse.outcomes import Flips, Scores, SweepPoint, Verified
 from defuse.pipeline import Run
-from defuse.records import Rate, Region, RegionLabel, Scores
+from defuse.records import Rate, Region, RegionLabel
 from defuse.report.describe import sentence
 from defuse.versions import versions
 
@@ -106,11 +107,17 @@ class RegionSummary(Part):
 
 
 class ScoresSummary(Part):
-    """One model's accuracy on real images and its failure rate over all labelled regions' final samples."""
+    """One model's accuracy on real images and its failure rate over all labelled regions' final samples.
+
+    ``class_accuracy`` is on the test images of each class, in the order of the classes. ``calibration_error`` is the
+    expected calibration error on test images, over 15 bins of equal width. Both are empty for a model that diverged.
+    """
 
     validation_accuracy: Share
     test_accuracy: Share
     region_failure_rate: Share
+    class_accuracy: tuple[Share, ...]
+    calibration_error: float | None
 
     @classmethod
     def of(cls, scores: Scores) -> Self:
@@ -119,31 +126,124 @@ class ScoresSummary(Part):
             validation_accuracy=Share.of(scores.validation),
             test_accuracy=Share.of(scores.test),
             region_failure_rate=Share.of(scores.failure),
+            class_accuracy=tuple(Share.of(rate) for rate in scores.classes),
+            calibration_error=scores.calibration_error,
         )
 
 
+class FlipsSummary(Part):
+    """Test images newly right (``fixed``) and newly wrong (``broken``); McNemar's exact test, two-sided."""
+
+    fixed: int
+    broken: int
+    p_value: float
+
+    @classmethod
+    def of(cls, flips: Flips) -> Self:
+        """Return flips as plain figures."""
+        return cls(fixed=flips.fixed, broken=flips.broken, p_value=flips.p_value)
+
+
 class SweepSummary(Part):
-    """One lambda on what selection may see, whether it met the caps, and how far from the given weights it went."""
+    """One lambda on what selection may see, whether it met the caps, and how far from the given weights it went.
+
+    ``accuracy_loss_bound`` is the upper 95 % bootstrap bound of the validation accuracy lost, as a share.
+    """
 
     weight: float
     validation_accuracy: Share
     region_failure_rate: Share
     negative_flips: Share
     region_loss: float
+    accuracy_loss_bound: float
     allowed: bool
     blend: float
 
+    @classmethod
+    def of(cls, point: SweepPoint) -> Self:
+        """Return a point of the sweep as plain figures."""
+        return cls(
+            weight=point.weight,
+            validation_accuracy=Share.of(point.validation),
+            region_failure_rate=Share.of(point.region),
+            negative_flips=Share.of(point.negative_flips),
+            region_loss=point.loss,
+            accuracy_loss_bound=point.loss_bound,
+            allowed=point.allowed,
+            blend=point.blend,
+        )
+
 
 class RepairSummary(Part):
-    """The repair; ``chosen`` is the lambda taken, null when none met the caps."""
+    """The repair; ``chosen`` is the lambda taken, null when none met the caps.
+
+    ``sweep`` holds the best of each lambda, ``candidates`` every lambda and part of the way that was measured.
+    ``flips`` holds the returned model, ``control_flips`` the control (null when it diverged) against the given model.
+    """
 
     chosen: float | None
     steps: int
     sweep: tuple[SweepSummary, ...]
+    candidates: tuple[SweepSummary, ...]
     before: ScoresSummary
     after: ScoresSummary
     control: ScoresSummary
     negative_flips: Share
+    flips: FlipsSummary
+    control_flips: FlipsSummary | None
+
+
+class RegionAgainSummary(Part):
+    """A repaired region in the searches after the repair; ``left`` says that its confusion still has a region.
+
+    ``given_kept`` and ``repaired_kept`` count failures of its confusion; ``found_again`` says that the given model has
+    a region of it, too, under fresh seeds.
+    """
+
+    name: str
+    given_kept: int
+    repaired_kept: int
+    found_again: bool
+    left: bool
+
+
+class NewConfusionSummary(Part):
+    """A confusion of which only the repaired model has a region, and how many failures of it were kept."""
+
+    label: str
+    predicted: str
+    kept: int
+
+
+class VerifiedSummary(Part):
+    """``defuse verify``: the search again, fresh seeds, equal budget; shares are failures kept over candidates."""
+
+    given_kept_rate: Share
+    repaired_kept_rate: Share
+    regions: tuple[RegionAgainSummary, ...]
+    new: tuple[NewConfusionSummary, ...]
+
+    @classmethod
+    def of(cls, verified: Verified, names: tuple[str, ...]) -> Self:
+        """Return what both searches found as plain figures."""
+        return cls(
+            given_kept_rate=Share.of(verified.given),
+            repaired_kept_rate=Share.of(verified.repaired),
+            regions=tuple(
+                RegionAgainSummary(
+                    name=each.region,
+                    given_kept=each.given_kept,
+                    repaired_kept=each.repaired_kept,
+                    found_again=each.found_again,
+                    left=each.left,
+                )
+                for each in verified.regions
+            ),
+            new=tuple(
+                NewConfusionSummary(label=names[each.label], predicted=names[each.predicted], kept=each.kept)
+                for each in verified.new
+            ),
+        )
 
 
 class Summary(Part):
@@ -165,6 +265,7 @@ class Summary(Part):
     regions_dropped: dict[str, int]
     repair: RepairSummary | None
     repair_outcome: str
+    verified: VerifiedSummary | None
     suite_cases: int
     seconds: dict[str, float]
     versions: dict[str, str]
@@ -173,7 +274,7 @@ class Summary(Part):
 def summarise(run: Run) -> Summary:
     """Return the summary of a run; what is not done yet is done first."""
     search = run.identified.search
-    splits = run.splits
+    splits, verified = run.splits, run.verified_so_far
     return Summary(
         schema_version=SCHEMA,
         preset=run.config.preset,
@@ -206,6 +307,7 @@ def summarise(run: Run) -> Summary:
         regions_dropped=dict(run.regions.dropped),
         repair=_repair(run),
         repair_outcome=run.outcome,
+        verified=None if verified is None else VerifiedSummary.of(verified, splits.class_names),
         suite_cases=len(run.suite.cases),
         seconds=run.seconds,
         versions=versions(),
@@ -274,20 +376,12 @@ def _repair(run: Run) -> RepairSummary | None:
     return RepairSummary(
         chosen=repair.chosen,
         steps=repair.steps,
-        sweep=tuple(
-            SweepSummary(
-                weight=point.weight,
-                validation_accuracy=Share.of(point.validation),
-                region_failure_rate=Share.of(point.region),
-                allowed=point.allowed,
-                blend=point.blend,
-                negative_flips=Share.of(point.negative_flips),
-                region_loss=point.loss,
-            )
-            for point in repair.sweep
-        ),
+        sweep=tuple(SweepSummary.of(point) for point in repair.sweep),
+        candidates=tuple(SweepSummary.of(point) for point in repair.candidates),
         before=ScoresSummary.of(repair.before),
         after=ScoresSummary.of(repair.after),
         control=ScoresSummary.of(repair.control),
         negative_flips=Share.of(repair.negative_flips),
+        flips=FlipsSummary.of(repair.flips),
+        control_flips=None if repair.control_flips is None else FlipsSummary.of(repair.control_flips),
     )

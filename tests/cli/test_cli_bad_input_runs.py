@@ -103,6 +103,8 @@ def test_bad_input_suite(defuse, finished, tmp_path):
     images = load_file(suite / "images.safetensors")
     save_file({name: 255 - pixels for name, pixels in images.items()}, suite / "images.safetensors")
     assert "the images of r001 were changed" in defuse("check", suite, *weights).complaint
+    for arguments in (["check", suite, *weights], ["compare", weights[1], weights[1], "--suite", suite]):
+        assert "images.safetensors: the images of r001 were changed (hash mismatch)" in defuse(*arguments).complaint
     cut(suite / "images.safetensors")
     assert "images.safetensors: damaged" in defuse("check", suite, *weights).complaint
     (suite / "suite.json").unlink()

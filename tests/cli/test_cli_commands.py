@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from xml.etree import ElementTree as ET
 
 import pyarrow.parquet as pq
 import pytest
@@ -44,15 +45,32 @@ finally:
         "label",
         "correct",
         "check",
+        "compare",
+        "export",
         "report",
         "train",
         "collect",
+        "verify",
     ):
         assert f" {command} " in ended.stdout
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "fit", "train", "init", "check", "demo", "label auto", "label import", "label serve", "collect"]
+    "command",
+    [
+        "run",
+        "fit",
+        "train",
+        "init",
+        "check",
+        "compare",
+        "demo",
+        "export",
+        "label auto",
+        "label import",
+        "label serve",
+        "collect",
+    ],
 )
 def test_every_help_shows_an_example(defuse, command):
     assert f"Example: defuse {command}" in " ".join(good(defuse(*command.split(), "--help")).split())
@@ -149,6 +167,57 @@ def test_check_passes_the_repaired_model_and_fails_the_given_one(defuse, finishe
     for case in values["cases"]:
         assert (case["failures"], case["images"]) == (scores[case["region"]].successes, scores[case["region"]].trials)
         assert case["passed"] == (case["failures"] / case["images"] <= case["max_failure_rate"])
+
+
+def test_exit_code_3_says_that_nothing_met_the_caps(defuse, finished, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    caps = ["--set", "correct.max_negative_flips=0", "--set", "correct.learning_rate=0.3", "--redo"]
+    ended = defuse("run", "--out", out, *caps)
+    assert (ended.code, ended.err) == (3, "")
+    assert "Repair: not repaired: no lambda keeps validation accuracy within" in ended.out
+    assert not (out / "repair" / "repaired.safetensors").exists()
+    assert defuse("correct", "--out", out).code == 3
+    assert good(defuse("report", "--out", out, "--quiet")) == ""
+
+
+def test_export_writes_what_the_summary_counts(defuse, finished, tmp_path):
+    out, to = finished.copy(tmp_path / "out"), tmp_path / "regions"
+    counts = json.loads(good(defuse("export", out, "--to", to, "--json")))["images"]
+    assert counts["test"] == finished.results.summary.repair.after.region_failure_rate.trials
+    assert len(list((to / "images" / "test").rglob("*.png"))) == counts["test"]
+    assert "not an empty folder" in defuse("export", out, "--to", to).complaint
+
+
+def test_verify_tells_what_is_gone_left_and_new(defuse, finished, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    told = json.loads(good(defuse("verify", "--out", out, "--json")))
+    repaired = [each.name for each in finished.results.summary.regions if each.failure_after is not None]
+    assert sorted(told["gone"] + told["left"]) == repaired
+    said = good(defuse("verify", "--out", out))
+    assert f"repaired_kept_per_100000: {told['repaired_kept_per_100000']}\n" in said
+    assert f"gone: {', '.join(told['gone']) or 'none'}\n" in said
+
+
+def test_check_writes_junit(defuse, finished, tmp_path):
+    folder, junit = RunDir(finished.folder), tmp_path / "ci" / "junit.xml"
+    assert defuse("check", folder.suite, "--weights", folder.classifier, "--junit", junit).code == 1
+    root = ET.fromstring(junit.read_bytes())  # noqa: S314 -- our own
+    told = json.loads(defuse("check", folder.suite, "--weights", folder.classifier, "--json").out)
+    assert int(root.attrib["failures"]) == sum(not case["passed"] for case in told["cases"]) > 0
+    names = [case.attrib["name"].partition(":")[0] for case in root.iter("testcase")]
+    assert names == [case["region"] for case in told["cases"]]
+
+
+def test_compare_tells_what_was_fixed_and_fails_on_what_is_new(defuse, finished):
+    folder = RunDir(finished.folder)
+    there = defuse("compare", folder.classifier, folder.repaired, "--suite", folder.suite, "--json")
+    back = defuse("compare", folder.repaired, folder.classifier, "--suite", folder.suite, "--json")
+    forth, reverse = json.loads(there.out)["counts"], json.loads(back.out)["counts"]
+    assert (there.code, back.code) == (0, 1)
+    assert forth["fixed"] == reverse["new"] > 0
+    assert forth["new"] == reverse["fixed"] == 0
+    same = good(defuse("compare", folder.repaired, folder.repaired, "--suite", folder.suite))
+    assert same.endswith(f"{forth['fixed'] + forth['kept']} kept, 0 new, 0 failing.\n")
 
 
 def test_check_takes_a_factory_and_preprocessing(defuse, finished, tmp_path):

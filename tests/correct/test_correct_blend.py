@@ -39,7 +39,7 @@ def test_counters_are_the_tuned_model_s():
 def test_the_best_allowed_part_of_the_way_is_gone_and_the_control_goes_as_far(toy, monkeypatch):
     """The caps are made to break at the whole way."""
     settings = Correct(lambdas=(1.0,), steps=15, batch_size=64, region_batch_size=64)
-    shares = {"max_accuracy_loss": 1.0, "max_negative_flips": 1.0}
+    shares = {"max_accuracy_loss": 1.0, "max_accuracy_loss_bound": 1.0, "max_negative_flips": 1.0}
     whole = replace(settings, blends=(1.0,), **shares).run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert whole.repair.sweep[0].blend == 1.0
     answers = iter([True, True, False])
@@ -47,6 +47,7 @@ def test_the_best_allowed_part_of_the_way_is_gone_and_the_control_goes_as_far(to
     partly = replace(settings, blends=(1.0, 0.5, 0.25))
     corrected = partly.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert (corrected.repair.chosen, corrected.repair.sweep[0].blend) == (1.0, 0.5)
+    assert [(point.weight, point.blend) for point in corrected.repair.candidates] == [(1.0, 0.25), (1.0, 0.5), (1.0, 1)]
     assert corrected.reason == "repaired with lambda 1, 0.5 of the way from the given weights"
     for found, tuned in ((corrected.classifier, whole.classifier), (corrected.control, whole.control)):
         expected = blend(toy.classifier, tuned, 0.5).module.state_dict()

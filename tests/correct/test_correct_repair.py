@@ -14,14 +14,17 @@ from torch import nn
 from defuse.classifiers import TorchClassifier
 from defuse.classifiers.base import Classifier
 from defuse.correct import Correct
-from defuse.correct.measure import Caps, cross_entropy, select
+from defuse.correct.measure import Caps, cross_entropy, pareto_front, select
 from defuse.errors import ClassifierError, RunError, VerdictError
-from defuse.records import Purpose, Rate, Regions, SweepPoint
+from defuse.outcomes import Flips, SweepPoint
+from defuse.records import Purpose, Rate, Regions
 
 QUICK = Correct(lambdas=(0.3, 1.0), steps=60, batch_size=64, region_batch_size=64, learning_rate=2e-3, augment="none")
 
 
-BRIEF = replace(QUICK, lambdas=(1.0,), steps=15, max_accuracy_loss=1.0, max_negative_flips=1.0)
+LOOSE = {"max_accuracy_loss": 1.0, "max_accuracy_loss_bound": 1.0, "max_negative_flips": 1.0}
+
+BRIEF = replace(QUICK, lambdas=(1.0,), steps=15, **LOOSE)
 """Too short to repair well; enough to compare, and always chosen."""
 
 
@@ -68,6 +71,12 @@ def test_figures_are_those_of_the_returned_model(toy, repaired):
     assert repair.before.test == Rate(int((old == test.labels).sum()), 400)
     assert repair.after.test == Rate(int((new == test.labels).sum()), 400)
     assert repair.negative_flips == Rate(int(((old == test.labels) & (new != test.labels)).sum()), 400)
+    assert repair.flips.broken == repair.negative_flips.successes
+    assert repair.flips.fixed - repair.flips.broken == repair.after.test.successes - repair.before.test.successes
+    of_class = [Rate(int((new == k)[test.labels == k].sum()), int((test.labels == k).sum())) for k in (0, 1)]
+    assert list(repair.after.classes) == of_class
+    control = repaired.control.predict(test.images) == test.labels
+    assert repair.control_flips.fixed == int((control & (old != test.labels)).sum())
     assert repair.after.failure == Rate(int((repaired.classifier.predict(final.images) != 1).sum()), 150)
     validation = toy.splits.validation
     right = repaired.classifier.predict(validation.images) == validation.labels
@@ -120,10 +129,9 @@ def test_cap_is_kept_and_the_old_model_returned(toy):
     assert corrected.classifier is toy.classifier
     assert repair.after == repair.before
     assert repair.negative_flips == Rate(0, 400)
+    assert repair.flips == Flips(0, 0)
     assert "max_accuracy_loss" in corrected.reason
-    loose = run(
-        reversed_labels, replace(QUICK, lambdas=(30.0,), steps=25, max_accuracy_loss=1.0, max_negative_flips=1.0)
-    )
+    loose = run(reversed_labels, replace(QUICK, lambdas=(30.0,), steps=25, **LOOSE))
     assert loose.repair.chosen == 30.0
 
 
@@ -134,6 +142,8 @@ def test_nan_loss_keeps_the_old_weights(toy):
     assert all(point.validation.trials == 0 and not point.allowed for point in corrected.repair.sweep)
     assert corrected.repair.control.test.trials == 0
     assert corrected.control is None
+    assert corrected.repair.control_flips is None
+    assert corrected.repair.control.calibration_error is None
     assert "learning_rate" in corrected.reason
 
 
@@ -185,6 +195,32 @@ def test_select_takes_what_fails_least_then_flips_least_then_is_surest_and_never
     assert chosen(point(1.0, 0, 0.0, allowed=False)) is None
     empty = tuple(SweepPoint(weight, Rate(95, 100), Rate(0, 0), allowed=True) for weight in (1.0, 2.0))
     assert select(empty).weight == 1.0
+
+
+def test_the_bound_is_a_cap_of_its_own():
+    before = np.ones(1000, dtype=bool)
+    assert Caps(1.0, 1.0, 0.005).hold(before, before, 0.005)
+    assert not Caps(1.0, 1.0, 0.005).hold(before, before, 0.0051)
+
+
+def test_no_other_point_beats_one_of_the_front():
+    """Held against every pair: accuracy up, failures down."""
+    rng = np.random.default_rng(0)
+    points = [
+        SweepPoint(float(i), Rate(int(right), 30), Rate(int(failed), 30), allowed=True)
+        for i, (right, failed) in enumerate(rng.integers(0, 30, (60, 2)))
+    ]
+
+    def beats(a, b):
+        mine, theirs = (a.validation.successes, -a.region.successes), (b.validation.successes, -b.region.successes)
+        return mine != theirs and mine[0] >= theirs[0] and mine[1] >= theirs[1]
+
+    front = pareto_front([*points, SweepPoint(99.0, Rate(0, 0), Rate(0, 0), allowed=False)])
+    unbeaten = {
+        (point.validation, point.region) for point in points if not any(beats(other, point) for other in points)
+    }
+    assert {(point.validation, point.region) for point in front} == unbeaten
+    assert len(front) == len(unbeaten)
 
 
 @given(before=arrays(bool, 1000), after=arrays(bool, 1000), loss=st.integers(0, 9), flips=st.integers(0, 9))
@@ -249,6 +285,7 @@ def test_bad_input_region_without_samples(toy):
         {"learning_rate": 0.0},
         {"max_accuracy_loss": -0.1},
         {"max_accuracy_loss": 1.1},
+        {"max_accuracy_loss_bound": -0.1},
         {"max_negative_flips": -0.1},
         {"augment": "warp"},
         {"lamda": (1.0,)},

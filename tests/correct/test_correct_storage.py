@@ -8,9 +8,11 @@ import torch
 
 from defuse.correct import Corrected, load_corrected, load_repair, save_corrected, save_repair
 from defuse.errors import ClassifierError, RunError
-from defuse.records import Rate, RegionScore, Repair, Scores, SweepPoint
+from defuse.outcomes import Flips, RegionScore, Repair, Scores, SweepPoint
+from defuse.records import Rate
 
-SCORES = Scores(Rate(98, 100), Rate(97, 100), (RegionScore("r001", Rate(3, 50)), RegionScore("r002", Rate(0, 0))))
+REGIONS = (RegionScore("r001", Rate(3, 50)), RegionScore("r002", Rate(0, 0)))
+SCORES = Scores(Rate(98, 100), Rate(97, 100), REGIONS, (Rate(5, 9),), 0.125)
 REPAIR = Repair(
     chosen=0.3,
     steps=400,
@@ -22,6 +24,8 @@ REPAIR = Repair(
     after=SCORES,
     control=SCORES,
     negative_flips=Rate(1, 100),
+    flips=Flips(4, 1),
+    control_flips=Flips(2, 2),
 )
 
 

@@ -2,6 +2,7 @@ import json
 import math
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,23 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load_file, save_file
 
 from defuse.classifiers.base import Classifier
-from defuse.correct import UNREPAIRED_MAX_FAILURE_RATE, Correct, build_suite, check, load_suite, save_suite
+from defuse.correct import (
+    UNREPAIRED_MAX_FAILURE_RATE,
+    Correct,
+    build_suite,
+    check,
+    keep_accepted,
+    load_suite,
+    save_suite,
+)
 from defuse.errors import ClassifierError, SuiteError
-from defuse.records import Rate, Regions, Suite, SuiteCase
+from defuse.outcomes import CaseSource, Suite, SuiteCase, Triage
+from defuse.records import Rate, Regions
 
 CLASSES = ("left", "right")
+FILES = ("suite.json", "images.safetensors", "latents.safetensors")
+GENERATOR = "ab" * 32
+build = partial(build_suite, generator=GENERATOR, seed=7)
 
 
 class Mean(Classifier):
@@ -42,7 +55,8 @@ def steps(count=200):
 
 
 def one_case(limit=0.1):
-    return Suite(CLASSES, (SuiteCase("r001", 1, 0, steps(), limit),))
+    source = CaseSource(GENERATOR, 7, np.zeros((200, 2), np.float32))
+    return Suite(CLASSES, (SuiteCase("r001", 1, 0, steps(), limit, source=source),))
 
 
 def wilson_upper(k, n, z=1.959963984540054):
@@ -56,23 +70,36 @@ def corrected(toy):
     return quick.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
 
 
+PLAIN = ("region", "label", "predicted_before", "max_failure_rate", "measured", "triage")
+
+
+def same_source(a, b):
+    if a is None or b is None:
+        return a is b
+    return (a.generator, a.seed) == (b.generator, b.seed) and np.array_equal(a.z, b.z)
+
+
 def same(a, b):
     if a.class_names != b.class_names or len(a.cases) != len(b.cases):
         return False
     return all(
         np.array_equal(x.images, y.images)
         and x.images.dtype == y.images.dtype
-        and (x.region, x.label, x.predicted_before, x.max_failure_rate)
-        == (y.region, y.label, y.predicted_before, y.max_failure_rate)
+        and all(getattr(x, name) == getattr(y, name) for name in PLAIN)
+        and same_source(x.source, y.source)
         for x, y in zip(a.cases, b.cases, strict=True)
     )
 
 
 def test_old_model_fails_the_suite_and_the_repaired_one_passes(toy, corrected):
-    suite = build_suite(toy.regions, toy.labels, corrected.repair, corrected.classifier, CLASSES)
+    suite = build(toy.regions, toy.labels, corrected.repair, corrected.classifier, CLASSES)
     assert [(case.region, case.label, case.predicted_before, len(case.images)) for case in suite.cases] == [
         ("r001", 1, 0, 150)
     ]
+    (case,) = suite.cases
+    assert (case.triage, case.measured) == (Triage.REPAIRED, corrected.repair.after.failure)
+    assert (case.source.generator, case.source.seed) == (GENERATOR, 7)
+    np.testing.assert_array_equal(case.source.z, toy.regions.samples["r001", "final"].z)
     (old,), (new,) = check(suite, toy.classifier), check(suite, corrected.classifier)
     assert not old.passed
     assert old.failure == corrected.repair.before.failure
@@ -87,15 +114,16 @@ def test_threshold_is_the_upper_wilson_bound(toy, corrected, wrong):
         for key, part in toy.regions.samples.items()
     }
     regions = Regions(toy.regions.reported, final, fitted=2)
-    suite = build_suite(regions, toy.labels, corrected.repair, Mean(wrong), CLASSES)
+    suite = build(regions, toy.labels, corrected.repair, Mean(wrong), CLASSES)
     assert suite.cases[0].max_failure_rate == pytest.approx(wilson_upper(wrong, 150), abs=1e-9)
 
 
 def test_unrepaired_model_gets_the_documented_threshold(toy, corrected):
     kept_old = replace(corrected.repair, chosen=None)
     for repair in (None, kept_old):
-        suite = build_suite(toy.regions, toy.labels, repair, Mean(0), CLASSES)
+        suite = build(toy.regions, toy.labels, repair, Mean(0), CLASSES)
         assert [case.max_failure_rate for case in suite.cases] == [UNREPAIRED_MAX_FAILURE_RATE]
+        assert [(case.triage, case.measured) for case in suite.cases] == [(Triage.OPEN, Rate(0, 0))]
         assert not check(suite, toy.classifier)[0].passed
 
 
@@ -105,12 +133,12 @@ def test_only_kept_images_enter_unless_all_are_asked_for(toy):
         key: replace(part, kept=kept) if key[1].value == "final" else part for key, part in toy.regions.samples.items()
     }
     regions = Regions(toy.regions.reported, samples, fitted=2)
-    (case,) = build_suite(regions, toy.labels, None, toy.classifier, CLASSES).cases
+    (case,) = build(regions, toy.labels, None, toy.classifier, CLASSES).cases
     np.testing.assert_array_equal(case.images, samples["r001", "final"].images[kept])
-    (case,) = build_suite(regions, toy.labels, None, toy.classifier, CLASSES, kept_only=False).cases
+    (case,) = build(regions, toy.labels, None, toy.classifier, CLASSES, kept_only=False).cases
     assert len(case.images) == 150
     none = {key: replace(part, kept=np.zeros(len(part), dtype=bool)) for key, part in samples.items()}
-    assert build_suite(Regions(regions.reported, none, fitted=2), toy.labels, None, toy.classifier, CLASSES).cases == ()
+    assert build(Regions(regions.reported, none, fitted=2), toy.labels, None, toy.classifier, CLASSES).cases == ()
 
 
 @given(wrong=st.integers(0, 200), limit=st.integers(0, 200))
@@ -128,23 +156,36 @@ def case_fields(draw):
     index = st.integers(0, len(names) - 1)
     shape = draw(st.tuples(st.integers(1, 5), st.integers(1, 6), st.integers(1, 6), st.sampled_from([1, 3])))
     images = hnp.arrays(np.uint8, shape)
-    return names, [(region, draw(index), draw(index), draw(images), draw(st.floats(0, 1))) for region in regions]
+    cases = []
+    for region in regions:
+        pixels = draw(images)
+        latents = draw(st.none() | hnp.arrays(np.float32, (len(pixels), 3), elements=st.floats(-4, 4, width=32)))
+        failures = draw(st.integers(0, 9))
+        case = (region, draw(index), draw(index), pixels, draw(st.floats(0, 1)))
+        cases.append((*case, failures, draw(st.sampled_from(Triage)), latents))
+    return names, cases
+
+
+def make_case(*fields):
+    *case, failures, triage, latents = fields
+    source = None if latents is None else CaseSource(GENERATOR, 7, latents)
+    return SuiteCase(*case, Rate(failures, 9), triage, source)
 
 
 @settings(max_examples=40)
 @given(case_fields())
 def test_suite_round_trip_and_same_bytes(fields):
     names, cases = fields
-    suite = Suite(names, tuple(SuiteCase(*case) for case in cases))
+    suite = Suite(names, tuple(make_case(*case) for case in cases))
     with tempfile.TemporaryDirectory() as folder:
         first, second = Path(folder, "a"), Path(folder, "b")
         save_suite(first, suite)
         loaded = load_suite(first)
         assert same(suite, loaded)
         save_suite(second, loaded)
-        for name in ("suite.json", "images.safetensors"):
+        for name in FILES:
             assert (first / name).read_bytes() == (second / name).read_bytes()
-        assert {path.name for path in first.iterdir()} == {"suite.json", "images.safetensors"}
+        assert {path.name for path in first.iterdir()} == set(FILES)
 
 
 def test_description_is_for_people(tmp_path):
@@ -180,7 +221,11 @@ def edit(folder, change):
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        (lambda c: c.update(version=2), "version"),
+        (lambda c: c.update(version=1), "version"),
+        (lambda c: c["cases"][0].update(max_failure_rate=0.9), "was changed"),
+        (lambda c: c["cases"][0].update(label={"index": 0, "name": "left"}), "was changed"),
+        (lambda c: c["cases"][0].update(triage="fine"), "triage"),
+        (lambda c: c["cases"][0]["source"].update(seed=8), "was changed"),
         (lambda c: c.pop("class_names"), "class_names"),
         (lambda c: c["class_names"].reverse(), "class 1 is not 'right'"),
         (lambda c: c["cases"][0].update(max_failure_rate=1.5), "max_failure_rate"),
@@ -197,6 +242,33 @@ def test_bad_input_suite_description(tmp_path, change, where):
         load_suite(tmp_path)
     assert "suite.json" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+def test_people_may_change_the_triage_and_an_accepted_region_fails_no_suite(tmp_path):
+    save_suite(tmp_path, one_case())
+    edit(tmp_path, lambda c: c["cases"][0].update(triage="accepted"))
+    (result,) = check(load_suite(tmp_path), Mean(150))
+    assert not result.passed
+    assert not result.blocks
+    assert check(one_case(), Mean(150))[0].blocks
+
+
+def test_what_people_accepted_stays_so_on_the_same_images(tmp_path):
+    assert same(keep_accepted(tmp_path, one_case()), one_case())
+    save_suite(tmp_path, one_case())
+    assert same(keep_accepted(tmp_path, one_case(0.2)), one_case(0.2))
+    edit(tmp_path, lambda c: c["cases"][0].update(triage="accepted"))
+    assert [case.triage for case in keep_accepted(tmp_path, one_case(0.2)).cases] == [Triage.ACCEPTED]
+    (case,) = one_case().cases
+    other = Suite(CLASSES, (replace(case, images=255 - case.images),))
+    assert same(keep_accepted(tmp_path, other), other)
+
+
+def test_bad_input_suite_latent_was_changed(tmp_path):
+    save_suite(tmp_path, one_case())
+    save_file({"r001": np.ones((200, 2), np.float32)}, tmp_path / "latents.safetensors")
+    with pytest.raises(SuiteError, match=r"latents\.safetensors: the latent codes of r001 were changed"):
+        load_suite(tmp_path)
 
 
 def test_bad_input_suite_image_was_changed(tmp_path):
@@ -226,7 +298,7 @@ def test_bad_input_suite_other_images(tmp_path, images):
         load_suite(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["suite.json", "images.safetensors"])
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "folder"])
 def test_bad_input_damaged_suite(tmp_path, name, damage):
     save_suite(tmp_path, one_case())

@@ -95,6 +95,13 @@ def test_the_seed_decides_and_names_of_groups_do_not(sizes, seed):
         assert np.array_equal(one.rows, other.rows)
 
 
+def test_the_groups_of_validation_images_are_kept():
+    source = grouped([[2, 3, 4], [5, 1, 2]])
+    splits = split(source, SplitSettings(), seed=0)
+    np.testing.assert_array_equal(splits.validation_groups, source.groups[splits.validation.rows])
+    assert split(Source(train=source.train), SplitSettings(), seed=0).validation_groups is None
+
+
 def test_other_seeds_choose_other_groups():
     source = grouped([[5] * 20, [5] * 20])
     chosen = {tuple(split(source, SplitSettings(), seed=seed).test.rows.tolist()) for seed in range(8)}

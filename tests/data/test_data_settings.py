@@ -9,7 +9,7 @@ from fake_libraries import png
 from defuse.config import build_config
 from defuse.data import ReadSettings
 from defuse.errors import ConfigError
-from defuse.pipeline import read_splits
+from defuse.inputs import read_splits
 
 
 def configure(source, *settings):

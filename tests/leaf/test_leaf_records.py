@@ -7,19 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jaxtyping import TypeCheckError
 
-from defuse.records import (
-    Answer,
-    CaseResult,
-    Failures,
-    LabelledImages,
-    ProposalCount,
-    Rate,
-    RegionScore,
-    Scores,
-    Search,
-    Splits,
-    Verdict,
-)
+from defuse.outcomes import CaseResult, RegionScore, Scores
+from defuse.records import Answer, Failures, LabelledImages, ProposalCount, Rate, Search, Splits, Verdict
 
 Z = 1.959963984540054
 """The 97.5 % quantile of the normal distribution."""

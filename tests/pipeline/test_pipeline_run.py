@@ -13,8 +13,9 @@ from defuse.data import open_source, split
 from defuse.distill import load_regions
 from defuse.errors import RunError
 from defuse.identify import Identify
+from defuse.inputs import read_splits
 from defuse.label import VerdictStore
-from defuse.pipeline import Run, read_splits
+from defuse.pipeline import Run
 from defuse.records import Answer, Purpose, Rate, Verdict
 from defuse.results import write_results
 from defuse.rundir import RunDir
@@ -44,6 +45,7 @@ FILES = {
     "repair/repaired.safetensors",
     "report.html",
     "suite/images.safetensors",
+    "suite/latents.safetensors",
     "suite/suite.json",
     "summary.json",
     "timings.json",
@@ -178,6 +180,7 @@ def test_a_finished_run_is_not_made_anew(finished, tiny, tmp_path):
         "report.html",
         "summary.json",
         "suite/images.safetensors",
+        "suite/latents.safetensors",
         "suite/suite.json",
         "timings.json",
         "verdicts.sqlite",

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from defuse.generators import ReconstructionQuality
+from defuse.outcomes import Flips, RegionScore, Repair, Scores, SweepPoint
 from defuse.records import (
     Answer,
     Evidence,
@@ -17,12 +18,8 @@ from defuse.records import (
     RegionLabel,
     Regions,
     RegionSamples,
-    RegionScore,
-    Repair,
-    Scores,
     Search,
     Splits,
-    SweepPoint,
     Verdict,
 )
 from defuse.report import ReportContext
@@ -68,7 +65,8 @@ def make_samples(region, count=100, **look):
 
 def make_scores(test, failures):
     regions = tuple(RegionScore(f"r{i + 1:03d}", Rate(failed, 200)) for i, failed in enumerate(failures))
-    return Scores(Rate(test - 7, 5000), Rate(test * 2, 10000), regions)
+    classes = tuple(Rate(test - 1900 - k, 3100) for k in range(3))
+    return Scores(Rate(test - 7, 5000), Rate(test * 2, 10000), regions, classes, test / 1e6)
 
 
 def make_repair():
@@ -84,7 +82,7 @@ def make_repair():
     sweep = (*sweep[:3], replace(sweep[3], validation=Rate(0, 0), region=Rate(0, 0)))
     return Repair(
         1.0, 1500, sweep, make_scores(4942, [180, 174]), make_scores(4940, [11, 7]), make_scores(4941, [133, 121]),
-        Rate(31, 10000),
+        Rate(31, 10000), Flips(27, 31), Flips(30, 32), sweep,
     )  # fmt: skip
 
 

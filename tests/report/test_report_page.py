@@ -8,6 +8,7 @@ import pytest
 from report_makers import NAMES, make_context, make_region, make_samples
 
 from defuse.errors import RunError
+from defuse.outcomes import NewConfusion, RegionAgain, Verified
 from defuse.records import NearestImages, Purpose, Rate, RegionLabel, Regions
 from defuse.report import render, write_report
 
@@ -222,7 +223,7 @@ def test_everything_named_by_the_user_is_escaped():
 def test_pictures_and_tables_have_names(page):
     read = Reader(page)
     images = [attributes for _, attributes in read.tags if attributes.get("role") == "img"]
-    assert len(images) == 3 * 2 + 3 * 2 + 2  # tiles in two parts and two strips per card, two plots
+    assert len(images) == 3 * 2 + 3 * 2 + 3  # tiles in two parts and two strips per card, three plots
     assert all(attributes["aria-label"].strip() for attributes in images)
     tables = [tag for tag, _ in read.tags if tag in ("table", "caption")]
     assert tables == ["table", "caption"] * (len(tables) // 2)
@@ -231,6 +232,19 @@ def test_pictures_and_tables_have_names(page):
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert max(np.diff(levels)) == 1
+
+
+def test_the_search_after_the_repair_is_told(context):
+    regions = (
+        RegionAgain("r001", 12, 0, found_again=True, left=False),
+        RegionAgain("r002", 7, 3, found_again=True, left=True),
+    )
+    verified = Verified(Rate(668, 100_000), Rate(31, 50_000), regions, (NewConfusion(0, 2, 5),))
+    words = Reader(render(replace(context, verified=verified))).words
+    assert "668 of 100,000 candidates were kept as failures of the given model, 62 of the repaired one" in words
+    assert "1 of 2 repaired regions gone; new confusions with a region: bar read as cross (5 kept)" in words
+    assert "r001 12 0 yes gone r002 7 3 yes left" in words
+    assert "With fresh seeds" not in Reader(render(context)).words
 
 
 def test_nearest_images_of_the_reference_are_shown(context):

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from report_makers import make_repair
 
-from defuse.records import Rate, SweepPoint
+from defuse.outcomes import SweepPoint
+from defuse.records import Rate
 from defuse.report.images import COLUMNS, EDGE, LEVELS, make_album, shrink, tile_size
 from defuse.report.plots import outcome_plot, sweep_plot
 from defuse.report.words import count, duration, interval_text, percent, probability, rate_text

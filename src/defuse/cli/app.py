@@ -22,11 +22,12 @@ from defuse.cli.common import (
     settle,
     tell,
 )
+from defuse.cli.export import export
 from defuse.cli.label import label_app
+from defuse.cli.suite import check, compare
 
 if TYPE_CHECKING:
     from defuse.config import Config
-    from defuse.records import CaseResult
 
 
 class _Commands(TyperGroup):
@@ -36,6 +37,9 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             raise InterruptedByUserError from None
 
+
+UNREPAIRED = 3
+"""Exit code when no repair met the caps, so that the given model was kept."""
 
 app = typer.Typer(
     cls=_Commands,
@@ -83,7 +87,8 @@ def run(
 ) -> None:
     """Run every stage: from a classifier and labelled images to regions, a repair, a suite and a report.
 
-    Run the same command again after an interruption: finished work is kept.
+    Run the same command again after an interruption: finished work is kept. Exit code 3 says that no repair met the
+    caps on what it may cost, so that the given model was kept.
     """
     from defuse.cli.show import plan_lines
 
@@ -100,7 +105,14 @@ def run(
 
 
 def _finish(
-    config: "Config", folder: Path, *, redo: bool = False, names: bool = True, quiet: bool, as_json: bool
+    config: "Config",
+    folder: Path,
+    *,
+    redo: bool = False,
+    names: bool = True,
+    fails: bool = True,
+    quiet: bool,
+    as_json: bool,
 ) -> None:
     from defuse.cli.show import closing_lines
     from defuse.results import write_results
@@ -108,6 +120,8 @@ def _finish(
     with open_run(config, folder, quiet=quiet, redo=redo) as opened:
         results = write_results(opened, names=names)
     tell(results.summary.model_dump(mode="json"), closing_lines(results), as_json=as_json, quiet=quiet)
+    if results.unrepaired and fails:
+        raise typer.Exit(UNREPAIRED)
 
 
 def _stage(name: str, purpose: str, example: str, attribute: str) -> None:
@@ -131,7 +145,10 @@ def _stage(name: str, purpose: str, example: str, attribute: str) -> None:
         with open_run(settled, folder, quiet=quiet, redo=redo) as opened:
             getattr(opened, attribute)
             values = stage_values(name, opened)
+            unrepaired = name == "correct" and opened.unrepaired
         tell(values, stage_lines(values), as_json=as_json, quiet=quiet)
+        if unrepaired:
+            raise typer.Exit(UNREPAIRED)
 
     command.__doc__ = purpose
     app.command(name, epilog=f"Example: {example}")(command)
@@ -143,7 +160,18 @@ _stage(
 )
 _stage("distill", "Group failures into regions and test each on fresh samples.", "defuse distill --out RUN", "regions")
 _stage(
-    "correct", "Repair the classifier on the labelled regions; write the suite.", "defuse correct --out RUN", "suite"
+    "correct",
+    "Repair the classifier on the labelled regions; write the suite. Exit code 3: nothing met the caps.",
+    "defuse correct --out RUN",
+    "suite",
+)
+
+
+_stage(
+    "verify",
+    "Search the given and the repaired model anew, fresh seeds, equal budget; `defuse report` then shows it.",
+    "defuse verify --out RUN",
+    "verified",
 )
 
 
@@ -164,7 +192,7 @@ def report(
 ) -> None:
     """Write report.html and summary.json anew (what is not done yet is done first)."""
     settled, folder = settle(config, out, preset, seed, changes, focus)
-    _finish(settled, folder, names=not withhold_names, quiet=quiet, as_json=as_json)
+    _finish(settled, folder, names=not withhold_names, fails=False, quiet=quiet, as_json=as_json)
 
 
 @app.command(epilog="Example: defuse train my.yaml --to weights.safetensors")
@@ -179,7 +207,7 @@ def train(
 ) -> None:
     """Train the configured classifier, so that there is something to debug."""
     from defuse.cli.bars import Bars
-    from defuse.pipeline import read_splits, train_classifier
+    from defuse.inputs import read_splits, train_classifier
 
     settled, _ = settle(config, Path(), None, seed, changes)
     splits = read_splits(settled)
@@ -209,51 +237,9 @@ def init(
     typer.echo(f"wrote {path}; next: defuse run {path} --dry-run")
 
 
-@app.command(epilog="Example: defuse check runs/mnist/suite --classifier mypackage.models:build --weights new.pt")
-def check(
-    suite: Annotated[Path, typer.Argument(help="Folder of a suite.")],
-    classifier: Annotated[str | None, typer.Option(help="module:function that returns the model.")] = None,
-    builtin: Annotated[str, typer.Option(help="A built-in network, where no --classifier is given.")] = "cnn",
-    weights: Annotated[Path | None, typer.Option(help="Weights to load into it.")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Preprocessing, such as mean=[0.5]. Repeatable."),
-    ] = None,
-    *,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Hold a classifier against a regression suite: exit code 0 when it passes, 1 when it does not."""
-    from defuse.classifiers import load_classifier
-    from defuse.cli.show import check_lines
-    from defuse.config import build_classifier_settings
-    from defuse.correct import check as check_suite
-    from defuse.correct import load_suite
-
-    loaded = load_suite(suite)
-    settings = build_classifier_settings(
-        {"factory": classifier, "builtin": builtin, "weights": weights}, changes or [], where="check"
-    )
-    results: tuple[CaseResult, ...] = ()
-    if loaded.cases:
-        shape = loaded.cases[0].images.shape[1:]
-        results = check_suite(loaded, load_classifier(settings, loaded.class_names, shape))
-    passed = all(result.passed for result in results)
-    values = {
-        "passed": passed,
-        "cases": [
-            {
-                "region": result.region,
-                "failures": result.failure.successes,
-                "images": result.failure.trials,
-                "max_failure_rate": result.max_failure_rate,
-                "passed": result.passed,
-            }
-            for result in results
-        ],
-    }
-    tell(values, check_lines(loaded, results), as_json=as_json, quiet=quiet)
-    raise typer.Exit(0 if passed else 1)
+app.command(epilog="Example: defuse check runs/mnist/suite --classifier mypackage.models:build --weights new.pt")(check)
+app.command(epilog="Example: defuse compare old.safetensors new.safetensors --suite runs/mnist/suite")(compare)
+app.command(epilog="Example: defuse export runs/mnist-default --to regions")(export)
 
 
 app.command(epilog="Example: defuse collect runs/mnist-default unlabelled/ --to wanted.csv")(collect)

@@ -6,9 +6,8 @@ from typing import Any
 
 from defuse.pipeline import Run
 from defuse.plan import Plan
-from defuse.records import CaseResult, Suite
 from defuse.results import Results
-from defuse.summary import RegionSummary, Share, Summary
+from defuse.summary import FlipsSummary, RegionSummary, ScoresSummary, Share, Summary
 
 SHOWN_REGIONS = 10
 """How many regions the closing words name."""
@@ -54,14 +53,24 @@ def _repair_lines(summary: Summary) -> list[str]:
     if repair is None:
         return [f"Repair: {summary.repair_outcome}."]
     rows = [("before", repair.before), ("control", repair.control), ("after", repair.after)]
+    control = f"; control {_flips(repair.control_flips)}" if repair.control_flips else ""
     return [
         f"Repair: {summary.repair_outcome}.",
-        "            region failures  test accuracy",
-        *(
-            f"  {name:<10}{percent(scores.region_failure_rate):>15}{100 * (scores.test_accuracy.value or 0.0):>13.2f} %"
-            for name, scores in rows
-        ),
+        "            region failures  test accuracy  calibration error",
+        *(f"  {name:<10}{_scores(scores)}" for name, scores in rows),
+        f"Test images: {_flips(repair.flips)}{control}",
     ]
+
+
+def _scores(scores: ScoresSummary) -> str:
+    error = scores.calibration_error
+    accuracy = 100 * (scores.test_accuracy.value or 0.0)
+    calibration = "-" if error is None else f"{100 * error:.2f} %"
+    return f"{percent(scores.region_failure_rate):>15}{accuracy:>13.2f} %{calibration:>19}"
+
+
+def _flips(flips: FlipsSummary) -> str:
+    return f"{flips.fixed} fixed, {flips.broken} broken (p {flips.p_value:.2g})"
 
 
 def stage_values(stage: str, run: Run) -> dict[str, Any]:
@@ -79,28 +88,32 @@ def stage_values(stage: str, run: Run) -> dict[str, Any]:
     elif stage == "distill":
         regions = run.regions
         values |= {"fitted": regions.fitted, "reported": len(regions.reported), "dropped": dict(regions.dropped)}
+    elif stage == "verify":
+        values |= _verified_values(run)
     else:
         values |= {"outcome": run.outcome, "suite_cases": len(run.suite.cases)}
     return values
 
 
+def _verified_values(run: Run) -> dict[str, Any]:
+    verified = run.verified
+    if verified is None:
+        return {"outcome": run.outcome}
+    names = run.splits.class_names
+    per = 100_000
+    return {
+        "given_kept_per_100000": round(per * verified.given.value, 1),
+        "repaired_kept_per_100000": round(per * verified.repaired.value, 1),
+        "gone": [each.region for each in verified.regions if not each.left],
+        "left": [each.region for each in verified.regions if each.left],
+        "new": [f"{names[each.label]} read as {names[each.predicted]}" for each in verified.new],
+    }
+
+
 def stage_lines(values: Mapping[str, Any]) -> list[str]:
     """Print a stage's values, one a line."""
-    return [f"{key}: {value}" for key, value in values.items()]
-
-
-def check_lines(suite: Suite, results: Sequence[CaseResult]) -> list[str]:
-    """Show each case's failure rate beside its threshold."""
-    if not results:
-        return ["The suite has no case; nothing to check."]
-    lines = []
-    for case, result in zip(suite.cases, results, strict=True):
-        bug = f"{suite.class_names[case.label]} read as {suite.class_names[case.predicted_before]}"
-        most = f"at most {100 * result.max_failure_rate:.1f} %"
-        rates = f"{100 * result.failure.value:5.1f} % of {result.failure.trials}, {most}"
-        lines.append(f"{'ok  ' if result.passed else 'FAIL'}  {result.region}  {rates}  {bug}")
-    failed = sum(not result.passed for result in results)
-    return [*lines, f"{failed} of {len(results)} cases failed." if failed else f"All {len(results)} cases passed."]
+    plain = {key: ", ".join(value) or "none" if isinstance(value, list) else value for key, value in values.items()}
+    return [f"{key}: {value}" for key, value in plain.items()]
 
 
 def label_values(run: Run) -> list[dict[str, Any]]:

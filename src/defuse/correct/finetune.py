@@ -13,6 +13,7 @@ from torch.nn.modules.batchnorm import _NormBase
 
 from defuse.augment import Augment, augmented
 from defuse.classifiers import TorchClassifier
+from defuse.correct.layers import Layers, trained_weights
 from defuse.correct.targets import Pool
 from defuse.pixels import to_pixels
 from defuse.progress import Progress
@@ -36,11 +37,13 @@ class Recipe:
         learning_rate: of the first step.
         augment: random changes of both kinds of images.
         keep_answers: whether reference images teach the given model's own answers (``own_answers``) or their labels.
+        layers: which weights are trained; see ``defuse.correct.layers``.
     """
 
     learning_rate: float
     augment: Augment = "none"
     keep_answers: bool = False
+    layers: Layers = "all"
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ def fine_tune(
     """
     module = copy.deepcopy(classifier.module)
     tuned = classifier.with_module(module)
-    weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    weights = trained_weights(module, recipe.layers)
     device = classifier.device
     labels, towards = torch.from_numpy(reference.labels), torch.from_numpy(samples.labels)
     optimizer = torch.optim.Adam(weights, lr=recipe.learning_rate)

@@ -1,5 +1,6 @@
 """Measuring models: what selection may see (validation, ``select`` samples), and the final figures."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -8,22 +9,13 @@ from jaxtyping import Float
 from scipy.special import log_softmax
 
 from defuse.classifiers.base import Classifier
+from defuse.correct.bootstrap import loss_bound
+from defuse.correct.statistics import calibration_error, class_accuracy, flips
 from defuse.correct.targets import Pool, Target, pool, usable_images
 from defuse.errors import ClassifierError
-from defuse.records import (
-    LabelledImages,
-    Purpose,
-    Rate,
-    Regions,
-    RegionScore,
-    Scores,
-    Splits,
-    SweepPoint,
-)
+from defuse.outcomes import UNTRIED, Flips, RegionScore, Scores, SweepPoint
+from defuse.records import LabelledImages, Purpose, Rate, Regions, Splits
 from defuse.types import ByteImages, Labels, Mask
-
-UNTRIED = Rate(0, 0)
-"""The figure of a model that diverged: nothing was measured."""
 
 
 def failure_rate(classifier: Classifier, images: ByteImages, label: Labels | int) -> Rate:
@@ -54,15 +46,41 @@ class Caps:
     Attributes:
         accuracy_loss: by how much accuracy may fall.
         negative_flips: how many may turn from right to wrong.
+        loss_bound: the most that the bootstrap's upper bound of the accuracy lost may be.
     """
 
     accuracy_loss: float
     negative_flips: float
+    loss_bound: float = 1.0
 
-    def hold(self, before: Mask, after: Mask) -> bool:
-        """Return whether a model that is right on ``after``, (n,), may take the place of one right on ``before``."""
+    def hold(self, before: Mask, after: Mask, bound: float = 0.0) -> bool:
+        """Return whether a model that is right on ``after``, (n,), may take the place of one right on ``before``.
+
+        Args:
+            before: which images the given model reads right.
+            after: which ones the new model reads right.
+            bound: the upper bound of the accuracy lost.
+        """
         lost, gained = int((before & ~after).sum()), int((after & ~before).sum())
-        return within(lost - gained, self.accuracy_loss, len(before)) and within(lost, self.negative_flips, len(before))
+        count = len(before)
+        return (
+            within(lost - gained, self.accuracy_loss, count)
+            and within(lost, self.negative_flips, count)
+            and bound <= self.loss_bound + 1e-9
+        )
+
+
+def pareto_front(points: Sequence[SweepPoint]) -> tuple[SweepPoint, ...]:
+    """Return the points that no other beats: as accurate on validation images and fewer failures, or the reverse.
+
+    They come from the most accurate to the fewest failures; of equal ones the first. Points that diverged take no part.
+    """
+    tried = [point for point in points if point.validation.trials and point.region.trials]
+    front: list[SweepPoint] = []
+    for point in sorted(tried, key=lambda at: (-at.validation.successes, at.region.successes)):
+        if not front or point.region.successes < front[-1].region.successes:
+            front.append(point)
+    return tuple(front)
 
 
 def within(count: int, share: float, trials: int) -> bool:
@@ -82,13 +100,14 @@ def select(points: tuple[SweepPoint, ...]) -> SweepPoint | None:
 
 @dataclass(frozen=True)
 class Measure:
-    """The images that models are measured on, and the model that was given."""
+    """The images that models are measured on, and the model that was given; ``seed`` is of the bootstrap."""
 
     given: Classifier
     splits: Splits
     regions: Regions
     targets: tuple[Target, ...]
     kept_only: bool
+    seed: int
 
     @cached_property
     def _selection(self) -> Pool:
@@ -97,6 +116,10 @@ class Measure:
     @cached_property
     def _right(self) -> Mask:
         return reads_right(self.given, self.splits.validation)
+
+    @cached_property
+    def _right_on_test(self) -> Mask:
+        return reads_right(self.given, self.splits.test)
 
     def point(self, model: Classifier | None, weight: float, caps: Caps, blend: float = 1.0) -> SweepPoint:
         """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed."""
@@ -109,22 +132,29 @@ class Measure:
             logits = model.predict_logits(self._selection.images)
         except ClassifierError:
             return untried
+        bound = loss_bound(self._right, right, self.splits.validation_groups, seed=self.seed)
         return SweepPoint(
             weight,
             Rate(int(right.sum()), len(right)),
             Rate(int((logits.argmax(axis=1) != labels).sum()), len(labels)),
-            allowed=caps.hold(self._right, right),
+            allowed=caps.hold(self._right, right, bound),
             blend=blend,
             negative_flips=Rate(int((self._right & ~right).sum()), len(right)),
             loss=cross_entropy(logits, labels),
+            loss_bound=bound,
         )
 
     def scores(self, model: Classifier) -> Scores:
         """Return the final figures."""
+        test = self.splits.test
+        logits = model.predict_logits(test.images)
+        right = logits.argmax(axis=1) == test.labels
         return Scores(
             accuracy(model, self.splits.validation),
-            accuracy(model, self.splits.test),
+            Rate(int(right.sum()), len(right)),
             tuple(RegionScore(target.region.name, self._final(model, target)) for target in self.targets),
+            class_accuracy(right, test.labels, len(test.class_names)),
+            calibration_error(logits, test.labels),
         )
 
     def control_scores(self, control: Classifier | None) -> Scores:
@@ -139,8 +169,6 @@ class Measure:
         images = usable_images(self.regions, target.region.name, Purpose.FINAL, kept_only=self.kept_only)
         return failure_rate(model, images, target.label)
 
-    def negative_flips(self, new: Classifier) -> Rate:
-        """Return the share of test images that the given model reads right and the new one wrong."""
-        test = self.splits.test
-        lost = reads_right(self.given, test) & ~reads_right(new, test)
-        return Rate(int(lost.sum()), len(test))
+    def flips(self, new: Classifier) -> Flips:
+        """Count the test images on which the given model and the new one differ in being right."""
+        return flips(self._right_on_test, reads_right(new, self.splits.test))

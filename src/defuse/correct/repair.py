@@ -13,11 +13,13 @@ from defuse.classifiers import TorchClassifier
 from defuse.classifiers.base import Classifier
 from defuse.correct.blend import blend
 from defuse.correct.finetune import Recipe, draw_batches, fine_tune
+from defuse.correct.layers import Layers
 from defuse.correct.measure import Caps, Measure, select
 from defuse.correct.targets import find_targets, pool
 from defuse.errors import ClassifierError
+from defuse.outcomes import Repair, SweepPoint
 from defuse.progress import Progress, silent
-from defuse.records import Purpose, RegionLabel, Regions, Repair, Splits, SweepPoint
+from defuse.records import Purpose, Rate, RegionLabel, Regions, Splits
 from defuse.seeds import derive
 from defuse.types import STRICT
 
@@ -59,8 +61,11 @@ class Correct:
         augment: changes of each image, drawn anew each step, the control's too; see ``defuse.augment.Augment``.
         keep_answers: on reference images the repair learns the given model's own answers, where they are right, in
             place of the labels; so it has no reason to change what needs no repair. The control learns the labels.
+        layers: whether all weights are trained, the control's too, or those of the last layer alone.
         blends: shares of the way from the given weights to the tuned ones. The published method goes all the way.
         max_accuracy_loss: the most validation accuracy that a repair may cost, as a share: 0.001 is 0.1 points.
+        max_accuracy_loss_bound: the most that the upper 95 % bootstrap bound of that loss may be, as a share; drawn by
+            group where the data have groups. A small validation set cannot prove a small loss.
         max_negative_flips: the most validation images that may turn from right to wrong, as a share.
         kept_only: whether only samples that the judges kept are used, for repair and for every region figure; the
             preset ``paper``, which has no judges, takes all.
@@ -73,8 +78,10 @@ class Correct:
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     augment: Augment = "affine"
     keep_answers: bool = True
+    layers: Layers = "all"
     blends: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.25)
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.001
+    max_accuracy_loss_bound: Annotated[float, Field(ge=0, le=1)] = 0.005
     max_negative_flips: Annotated[float, Field(ge=0, le=1)] = 0.003
     kept_only: bool = True
 
@@ -114,7 +121,7 @@ class Correct:
         samples = pool(regions, targets, Purpose.REPAIR, kept_only=self.kept_only)
         if not len(samples):
             return Corrected(None, model, "nothing to repair: the judges kept no sample of any region")
-        recipe = Recipe(self.learning_rate, self.augment)
+        recipe = Recipe(self.learning_rate, self.augment, layers=self.layers)
         tune = partial(
             fine_tune,
             model,
@@ -131,37 +138,43 @@ class Correct:
             seed=derive(seed, "correct"),
             progress=progress,
         )
-        measure = Measure(model, splits, regions, targets, self.kept_only)
+        measure = Measure(model, splits, regions, targets, self.kept_only, derive(seed, "correct"))
         keeping = replace(recipe, keep_answers=self.keep_answers)
         best = [self._blended(model, tune(weight=weight, recipe=keeping), weight, measure) for weight in self.lambdas]
-        chosen = select(tuple(point for _, point in best))
-        new = next((tuned for tuned, point in best if tuned is not None and point is chosen), model)
+        chosen = select(tuple(part.point for part in best))
+        new = next((part.model for part in best if part.model is not None and part.point is chosen), model)
         before = measure.scores(model)
         control = tune(weight=0.0, recipe=recipe)
         if control is not None and chosen is not None:
             control = blend(model, control, chosen.blend)
+        controlled = measure.control_scores(control)
+        control = control if controlled.test.trials else None
+        flips = measure.flips(new)
         repair = Repair(
             chosen=None if chosen is None else chosen.weight,
             steps=self.steps,
-            sweep=tuple(point for _, point in best),
+            sweep=tuple(part.point for part in best),
             before=before,
             after=before if chosen is None else measure.scores(new),
-            control=measure.control_scores(control),
-            negative_flips=measure.negative_flips(new),
+            control=controlled,
+            negative_flips=Rate(flips.broken, len(splits.test)),
+            flips=flips,
+            control_flips=measure.flips(control) if control else None,
+            candidates=tuple(point for part in best for point in part.tried),
         )
-        return Corrected(repair, new, self._reason(repair), control if repair.control.test.trials else None)
+        return Corrected(repair, new, self._reason(repair), control)
 
     def _blended(
         self, model: TorchClassifier, tuned: TorchClassifier | None, weight: float, measure: Measure
-    ) -> tuple[TorchClassifier | None, SweepPoint]:
+    ) -> "_Best":
         """Return the best allowed part of the way to the tuned weights, or the smallest when none is allowed."""
-        caps = Caps(self.max_accuracy_loss, self.max_negative_flips)
+        caps = Caps(self.max_accuracy_loss, self.max_negative_flips, self.max_accuracy_loss_bound)
         if tuned is None:
-            return None, measure.point(None, weight, caps)
+            return _Best(None, measure.point(None, weight, caps), ())
         parts = {share: blend(model, tuned, share) for share in sorted(self.blends)}
         points = tuple(measure.point(part, weight, caps, share) for share, part in parts.items())
         point = select(points) or points[0]
-        return parts[point.blend], point
+        return _Best(parts[point.blend], point, points)
 
     def _reason(self, repair: Repair) -> str:
         chosen = next((point for point in repair.sweep if point.weight == repair.chosen), None)
@@ -171,10 +184,21 @@ class Correct:
         if not any(point.validation.trials for point in repair.sweep):
             return "not repaired: the loss became NaN for every lambda; lower correct.learning_rate"
         return (
-            f"not repaired: no lambda keeps validation accuracy within {100 * self.max_accuracy_loss:g} points and "
-            f"negative flips within {100 * self.max_negative_flips:g} %; raise correct.max_accuracy_loss or "
-            "correct.max_negative_flips, or lower correct.learning_rate"
+            "not repaired: no lambda keeps validation accuracy within "
+            f"{100 * self.max_accuracy_loss:g} points (at worst "
+            f"{100 * self.max_accuracy_loss_bound:g}) and negative flips within {100 * self.max_negative_flips:g} %; "
+            "raise correct.max_accuracy_loss, correct.max_accuracy_loss_bound or correct.max_negative_flips, or lower "
+            "correct.learning_rate"
         )
+
+
+@record(frozen=True)
+class _Best:
+    """What is best of one lambda: the model and how it measures (None and untried when it diverged), and all tried."""
+
+    model: TorchClassifier | None
+    point: SweepPoint
+    tried: tuple[SweepPoint, ...]
 
 
 def require_finetunable(classifier: Classifier) -> TorchClassifier:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from defuse.classifiers import TorchClassifier, load_weights, save_weights
 from defuse.correct.repair import Corrected
 from defuse.errors import RunError
-from defuse.records import Repair
+from defuse.outcomes import Repair
 from defuse.rundir import read_json, write_json
 
 VERSION = 1

@@ -41,22 +41,23 @@ def split(source: Source, settings: SplitSettings, *, seed: int) -> Splits:
     Where the source has groups, whole groups go, so that none falls on both sides of a cut: as many as come near to the
     same number of images of each class (``defuse.data.grouping`` says how near), at least one group of each class, and
     at least one is left for each split that is still to come. Without groups, frames of one object may fall on both
-    sides.
+    sides. Groups of validation images are kept where they were cut from the training images.
 
     Raises:
         DataError: a class has too few images or groups to be divided, or ``limit`` is below the number of classes.
     """
     reference, test, validation = source.train, source.test, source.validation
-    groups = source.groups
+    groups, validation_groups = source.groups, None
     if test is None:
         goes = _cut(reference, groups, settings.test, seed, "test", stay=2 if validation is None else 1)
         reference, test, groups = reference.take(~goes), reference.take(goes), None if groups is None else groups[~goes]
     if validation is None:
         goes = _cut(reference, groups, settings.validation, seed, "validation", stay=1)
         reference, validation = reference.take(~goes), reference.take(goes)
+        validation_groups = None if groups is None else groups[goes]
     if settings.limit is not None and settings.limit < len(reference):
         reference = _thin(reference, settings.limit, seed)
-    return Splits(reference, validation, test)
+    return Splits(reference, validation, test, validation_groups)
 
 
 def _cut(images: LabelledImages, groups: Labels | None, share: float, seed: int, name: str, *, stay: int) -> Mask:

@@ -7,7 +7,8 @@ from typing import Any
 
 from defuse.distill import CostMatrix, NaturalImages
 from defuse.generators import ReconstructionQuality
-from defuse.records import NearestImages, Rate, RegionLabel, Regions, Repair, Search, Splits, Verdict
+from defuse.outcomes import Repair, Verified
+from defuse.records import NearestImages, Rate, RegionLabel, Regions, Search, Splits, Verdict
 from defuse.report.describe import Trait
 
 
@@ -33,6 +34,7 @@ class ReportContext:
         traits: per region's name, what sets its images apart from others of its class.
         repair: None when there was none.
         outcome: what became of the repair, in one line.
+        verified: the search again on both models; None where it was not asked for.
         suite: folder of the regression suite, if one was written.
         costs: what each wrong answer costs; None where no costs were given.
         seconds: spent in each stage.
@@ -58,6 +60,7 @@ class ReportContext:
     traits: Mapping[str, tuple[Trait, ...]] = field(default_factory=dict)
     repair: Repair | None = None
     outcome: str = ""
+    verified: Verified | None = None
     suite: Path | None = None
     costs: CostMatrix | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -7,10 +7,11 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from defuse.correct import pareto_front
 from defuse.report import words
 from defuse.report.context import ReportContext
 from defuse.report.images import COLUMNS, tile_size
-from defuse.report.plots import outcome_plot, sweep_plot
+from defuse.report.plots import outcome_plot, pareto_plot, sweep_plot
 from defuse.report.view import MAX_CARDS, SHOWN, make_view
 from defuse.rundir import write_text
 
@@ -44,6 +45,7 @@ def render(context: ReportContext) -> str:
             machine_only=any(label.machine for label in context.labels),
             outcome=outcome_plot(repair) if repair else "",
             sweep=sweep_plot(repair.sweep, repair.chosen) if repair and repair.sweep else "",
+            pareto=pareto_plot(repair, pareto_front(repair.candidates)) if repair and repair.candidates else "",
             settings=json.dumps(context.settings, indent=2, ensure_ascii=False),
             style=_style(height, width, view.album.css),
         )

@@ -10,7 +10,8 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from defuse.records import Rate, Repair, SweepPoint
+from defuse.outcomes import Repair, SweepPoint
+from defuse.records import Rate
 from defuse.report.words import rate_text
 
 INK, MUTED, LINE, GOOD, BAD, CARD = "#010203", "#010204", "#010205", "#010206", "#010207", "#010208"
@@ -59,6 +60,33 @@ def sweep_plot(sweep: Sequence[SweepPoint], chosen: float | None) -> Markup:
     lower.set_xticks(range(len(sweep)), [f"{point.weight:g}" for point in sweep])
     lower.set_xlabel("lambda")
     return _inline(figure, "sweep", "Validation accuracy and region failure rate for each lambda of the grid.")
+
+
+@mpl.rc_context(_STYLE)
+def pareto_plot(repair: Repair, front: Sequence[SweepPoint]) -> Markup:
+    """Return validation accuracy against region failure rate of every model that was tried, with the Pareto front.
+
+    Args:
+        repair: with its candidates.
+        front: those that no other beats, in order.
+    """
+    figure = Figure(figsize=(4.8, 3.3))
+    axes = figure.subplots()
+    axes.plot(*_places(front), color=MUTED, linewidth=1)
+    for point in (each for each in repair.candidates if each.validation.trials and each.region.trials):
+        (accuracy,), (failure,) = _places([point])
+        colour, marker = (GOOD, "o") if point.allowed else (BAD, "X")
+        axes.plot(accuracy, failure, marker=marker, color=colour if point in front else "none", markeredgecolor=colour)
+        if point.allowed and point.weight == repair.chosen and point in repair.sweep:
+            axes.annotate("chosen", (accuracy, failure), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+    axes.margins(x=0.12, y=0.15)
+    axes.set_xlabel("validation accuracy (%)")
+    _clean(axes, "Region failure rate (%)", grid="y")
+    return _inline(figure, "pareto", "Validation accuracy against region failure rate of every model that was tried.")
+
+
+def _places(points: Sequence[SweepPoint]) -> tuple[list[float], list[float]]:
+    return [100 * point.validation.value for point in points], [100 * point.region.value for point in points]
 
 
 def _compare(axes: Axes, title: str, rows: Sequence[tuple[str, Rate]]) -> None:

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 
 from defuse.distill import NaturalImages
+from defuse.outcomes import UNTRIED, Flips, Repair, Scores
 from defuse.records import Rate
 from defuse.report.context import ReportContext
 
@@ -24,6 +25,8 @@ GLOSSARY = (
     ("Real images", "Those of every split whose code lies in the ellipsoid that holds 95 % of a region's Gaussian."),
     ("Lambda", "Weight of the region samples against the reference data in the repair."),
     ("Negative flips", "Test images that the given model got right and the repaired one gets wrong."),
+    ("McNemar's p", "Chance of so unequal counts of newly right and wrong images if both models were equally good."),
+    ("Calibration error", "Mean gap between how sure the model is and how often it is right, over 15 bins (ECE)."),
     ("Interval", "95 % Wilson interval of a rate; it stands behind each rate."),
 )  # fmt: skip
 
@@ -138,6 +141,43 @@ def pairs(context: ReportContext) -> str:
         if (label := labels.get(region.name)) is not None
     )
     return "; ".join(f"{pair} ({number} regions)" if number > 1 else pair for pair, number in found.most_common(6))
+
+
+def flips_text(flips: Flips | None) -> str:
+    """Return how many test images turned, and McNemar's exact p."""
+    if flips is None:
+        return "\N{EN DASH}"
+    return f"{flips.fixed:,} right, {flips.broken:,} wrong; p {probability(flips.p_value)}"
+
+
+def calibration(scores: Scores) -> str:
+    """Return the expected calibration error; a dash for a model that diverged."""
+    return percent(math.nan if scores.calibration_error is None else scores.calibration_error, 2)
+
+
+def class_rows(repair: Repair, names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Return each class's test accuracy by the given, control and repaired model, the greatest change first."""
+    before, after = repair.before.classes, repair.after.classes
+    control = repair.control.classes or (UNTRIED,) * len(before)
+    tried = [label for label, rate in enumerate(before) if rate.trials]
+    tried.sort(key=lambda label: -abs(after[label].value - before[label].value))
+    return [(names[k], *(rate_text(rates[k]) for rates in (before, control, after))) for k in tried]
+
+
+def verified(context: ReportContext) -> str:
+    """Return what the searches after the repair found, in two sentences."""
+    found = context.verified
+    if found is None:
+        return ""
+    given, repaired = (f"{100_000 * rate.value:,.0f}" for rate in (found.given, found.repaired))
+    gone = sum(not each.left for each in found.regions)
+    names = context.class_names
+    new = "; ".join(f"{names[each.label]} read as {names[each.predicted]} ({each.kept} kept)" for each in found.new)
+    return (
+        f"With fresh seeds and equal budget, {given} of 100,000 candidates were kept as failures of the given model, "
+        f"{repaired} of the repaired one. Matched by class and answer, {gone} of "
+        f"{count(len(found.regions), 'repaired region')} gone; new confusions with a region: {new or 'none'}."
+    )
 
 
 def repaired(context: ReportContext) -> str:

@@ -12,8 +12,8 @@ import uvicorn
 
 from defuse.distill import load_regions
 from defuse.errors import RunError
+from defuse.inputs import read_splits
 from defuse.label import StopRule
-from defuse.pipeline import read_splits
 from defuse.rundir import RunDir, read_json
 from defuse.web.access import Access
 from defuse.web.app import create_app
