@@ -9,7 +9,7 @@ from defuse.errors import RunError
 from defuse.label import VerdictStore
 from defuse.rundir import RunDir, read_json, write_json
 
-AFTER_SEARCH = ("identify", "distill", "label", "correct")
+AFTER_SEARCH = ("identify", "distill", "label", "correct", "verify")
 
 REMADE: Mapping[str, tuple[str, ...]] = {
     "classifier": ("classifier", *AFTER_SEARCH),
@@ -71,7 +71,8 @@ def _results(folder: RunDir) -> dict[str, tuple[Path, ...]]:
         "identify": (folder.shard(0).parent,),
         "distill": (folder.regions,),
         "label": (store, *(store.with_name(f"{store.name}-{part}") for part in ("wal", "shm"))),
-        "correct": (folder.labels, folder.repair.parent, folder.verify, folder.suite, folder.report, folder.summary),
+        "correct": (folder.labels, folder.repair.parent, folder.suite, folder.report, folder.summary),
+        "verify": (folder.verify,),
     }
 
 
