@@ -1,11 +1,13 @@
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bad_input import IMAGES, LABELS, MODELS, half_written, left
 from safetensors.torch import load_file, save_file
 
+from defuse.correct import load_suite, save_suite
 from tiny_run import write_data
 
 
@@ -124,9 +126,8 @@ def test_bad_input_check(defuse, finished, tmp_path):
     }
     for arguments, message in expected.items():
         assert message in defuse("check", suite, *arguments, cwd=tmp_path).complaint
-    described = json.loads((suite / "suite.json").read_text(encoding="utf-8"))
-    described["class_names"].append("fourth")
-    (suite / "suite.json").write_text(json.dumps(described), encoding="utf-8")
+    whole = load_suite(suite)
+    save_suite(suite, replace(whole, class_names=(*whole.class_names, "fourth")))
     weights = ["--weights", finished.folder / "repair" / "repaired.safetensors"]
     assert "wrong shape: " in defuse("check", suite, *weights).complaint
 

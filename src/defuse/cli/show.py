@@ -52,25 +52,24 @@ def _repair_lines(summary: Summary) -> list[str]:
     repair = summary.repair
     if repair is None:
         return [f"Repair: {summary.repair_outcome}."]
-    rows = [("before", repair.before), ("control", repair.control), ("after", repair.after)]
-    control = f"; control {_flips(repair.control_flips)}" if repair.control_flips else ""
+    rows = [
+        ("before", repair.before, None),
+        ("control", repair.control, repair.control_flips),
+        ("after", repair.after, repair.flips),
+    ]
     return [
         f"Repair: {summary.repair_outcome}.",
-        "            region failures  test accuracy  calibration error",
-        *(f"  {name:<10}{_scores(scores)}" for name, scores in rows),
-        f"Test images: {_flips(repair.flips)}{control}",
+        "            region failures  test accuracy  (mended, broken)  calibration error",
+        *(f"  {name:<10}{_scores(scores, flips)}" for name, scores, flips in rows),
     ]
 
 
-def _scores(scores: ScoresSummary) -> str:
+def _scores(scores: ScoresSummary, flips: FlipsSummary | None) -> str:
     error = scores.calibration_error
     accuracy = 100 * (scores.test_accuracy.value or 0.0)
     calibration = "-" if error is None else f"{100 * error:.2f} %"
-    return f"{percent(scores.region_failure_rate):>15}{accuracy:>13.2f} %{calibration:>19}"
-
-
-def _flips(flips: FlipsSummary) -> str:
-    return f"{flips.fixed} fixed, {flips.broken} broken (p {flips.p_value:.2g})"
+    changed = "" if flips is None else f"({flips.fixed}, {flips.broken})"
+    return f"{percent(scores.region_failure_rate):>15}{accuracy:>13.2f} %{changed:>18}{calibration:>19}".rstrip()
 
 
 def stage_values(stage: str, run: Run) -> dict[str, Any]:
