@@ -13,6 +13,7 @@ from defuse.bench.tasks import Home, Task
 from defuse.classifiers import Training
 from defuse.correct import Correct
 from defuse.data import SignSettings, render
+from tiny_run import SETTINGS
 
 TASK = Task("tiny-dark-50-as-80", "signs", 1, "light", "low", 3, cut_by="factor.light")
 LIGHT = "factor.light"
@@ -41,7 +42,9 @@ class TinyWorkshop(Workshop):
 
 class TinyGround(Ground):
     def home(self):
-        return Home("cnn", Training(epochs=1, batch_size=64))
+        """The pipeline's tiny settings, and a classifier taught in one epoch."""
+        settings = {name: of for name, of in SETTINGS.items() if name not in {"seed", "classifier"}}
+        return Home("cnn", Training(epochs=1, batch_size=64), settings)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from bench_makers import TASK, Stub, TinyWorkshop, tiny_ground
 
 from defuse.bench import cells
 from defuse.bench.cells import Cell
-from defuse.bench.planted import figures
+from defuse.bench.planted import figures, gathered, results
 from defuse.bench.planting import content_key
+from defuse.errors import ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -45,11 +46,24 @@ def test_a_cell_is_interrupted_resumed_and_not_done_twice(tmp_path):
     again = TinyWorkshop(tmp_path, None, 0).do(TASK, Stub(), "unseen")
     assert again.model_copy(update={"seconds": cell.seconds}) == cell
 
+    gather(tmp_path / "planted.json", cell)
     told = figures([cell, other])
     assert told["planted.stub.unseen.bugs"] == 2
     assert told["planted.stub.unseen.negative_flips"] >= 0
     assert f"planted.tasks.{TASK.name}.stub.unseen.before" in told
     assert Cell.model_validate(cell.model_dump(mode="json")) == cell
+
+
+def gather(path, cell):
+    """Cells of other seeds stay in the file, those of the same name are replaced, other budgets go."""
+    later, quick = cell.model_copy(update={"seed": 1}), cell.model_copy(update={"quick": True, "seed": 2})
+    assert gathered(path, [cell]) == [cell]
+    path.write_text(json.dumps(results([cell, quick], "defuse bench planted")))
+    assert gathered(path, [later]) == [cell, later]
+    assert gathered(path, [cell.model_copy(update={"rank": 7})])[0].rank == 7
+    path.write_text("{}")
+    with pytest.raises(ConfigError, match="holds something else than results"):
+        gathered(path, [cell])
 
 
 def test_a_key_depends_on_images_labels_and_settings():

@@ -51,7 +51,8 @@ finally:
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "fit", "train", "init", "check", "demo", "label auto", "label import", "label serve"]
+    "command",
+    ["run", "fit", "train", "init", "check", "demo", "label auto", "label import", "label serve", "bench planted"],
 )
 def test_every_help_shows_an_example(defuse, command):
     assert f"Example: defuse {command}" in " ".join(good(defuse(*command.split(), "--help")).split())

@@ -34,6 +34,7 @@ from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Rate, Splits
 from defuse.rundir import read_json, write_json
 from defuse.summary import Share
+from defuse.versions import commit
 
 VERSION = 1
 """Of the cells' layout and of what is scored how; raised when either changes, so that cells are scored anew."""
@@ -42,12 +43,14 @@ VERSION = 1
 class Cell(Part):
     """One cell's result.
 
-    ``key`` is a hash of all that the result rests on. ``reported`` counts all findings, of which the first ten are
-    scored in ``findings``; ``rank`` and ``strict_rank`` are the places of the first matches among them. ``ceiling`` is
-    the share of real held-out images of the slice that the method's judges accept, null where it asks none.
+    ``key`` is a hash of all that the result rests on, ``commit`` the code that made it. ``reported`` counts all
+    findings, of which the first ten are scored in ``findings``; ``rank`` and ``strict_rank`` are the places of the
+    first matches among them. ``ceiling`` is the share of real held-out images of the slice that the method's judges
+    accept, null where it asks none.
     """
 
     key: str
+    commit: str
     task: str
     data: str
     kind: Kind
@@ -200,6 +203,7 @@ class _Job:
         held_out = ground.held_out(place.task.name)
         cell = Cell(
             key=self.key,
+            commit=commit(),
             task=place.task.name,
             data=ground.name,
             kind=place.task.kind,

@@ -1,5 +1,6 @@
 """The planted-bugs benchmark: all cells of a choice of tasks, methods and levels, and the figures over them."""
 
+import itertools
 import math
 import os
 import platform
@@ -9,16 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from defuse.bench.cells import Cell, Workshop
 from defuse.bench.genetic import GENETIC
 from defuse.bench.methods import Chain, Method, ReferenceOnly
 from defuse.bench.peers import RANDOM, Clustering, ValidationErrors
+from defuse.bench.pools import require_files
 from defuse.bench.scoring import ratio_of_sums
-from defuse.bench.tasks import LEVELS, QUICK, Level, choose_tasks
-from defuse.errors import ConfigError
+from defuse.bench.tasks import HOMES, LEVELS, QUICK, Level, choose_tasks
+from defuse.errors import ConfigError, RunError
 from defuse.progress import Progress, silent
+from defuse.rundir import read_json
 from defuse.summary import Share
-from defuse.versions import versions
+from defuse.versions import commit, versions
 
 METHODS: dict[str, Callable[[], Method]] = {
     "default": lambda: Chain("default"),
@@ -70,11 +75,12 @@ class Planted:
         names = self.tasks or (QUICK if self.quick else ())
         tasks = choose_tasks(names)
         levels = [_level(name) for name in self.levels]
+        require_files((task.data for task in tasks), self.data)
+        for method, task in itertools.product(methods, tasks):
+            method.told(HOMES[task.data], quick=self.quick, seed=self.seed)
         shop = Workshop(self.folder, self.data, self.seed, quick=self.quick, progress=progress)
-        for task in tasks:
-            for level in levels:
-                for method in methods:
-                    yield shop.do(task, method, level)
+        for task, level, method in itertools.product(tasks, levels, methods):
+            yield shop.do(task, method, level)
 
     def _methods(self) -> tuple[Method, ...]:
         for name in self.methods:
@@ -91,13 +97,37 @@ def _level(name: str) -> Level:
     raise ConfigError(f"--levels: no level is called {name!r}; choose from {', '.join(LEVELS)}")
 
 
-def results(cells: Sequence[Cell], command: str, commit: str) -> dict[str, Any]:
+def gathered(path: Path, cells: Sequence[Cell]) -> list[Cell]:
+    """Return these cells and, before them, others that a file of results holds already, of the same budget.
+
+    So that seeds and tasks can be done in several commands. A cell takes the place of the one of its task, method,
+    level and seed.
+
+    Raises:
+        ConfigError: the file holds something else than results.
+    """
+    if not path.exists():
+        return list(cells)
+    try:
+        before = [Cell.model_validate(cell) for cell in read_json(path)["cells"]]
+    except (KeyError, TypeError, RunError, ValidationError):
+        raise ConfigError(f"--json {path}: holds something else than results of this command; name another") from None
+    quick = {cell.quick for cell in cells}
+    merged = {_name(cell): cell for cell in (*(cell for cell in before if cell.quick in quick), *cells)}
+    return list(merged.values())
+
+
+def _name(cell: Cell) -> tuple[str, str, str, int]:
+    return cell.task, cell.method, cell.level, cell.seed
+
+
+def results(cells: Sequence[Cell], command: str) -> dict[str, Any]:
     """Return the benchmark's JSON: figures over the cells, the cells themselves, and how they came about."""
     return {
         "figures": figures(cells),
         "cells": [cell.model_dump(mode="json") for cell in cells],
         "command": command,
-        "commit": commit,
+        "commit": commit(),
         "seeds": sorted({cell.seed for cell in cells}),
         "quick": any(cell.quick for cell in cells),
         "versions": versions(),

@@ -1,7 +1,7 @@
 """The data sets of the benchmark: images with what their slices are cut by."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,6 +113,18 @@ FILES: Mapping[str, tuple[str, str | None]] = {
     "gtsrb": ("gtsrb.npz", "gtsrb_meta.npz"),
 }
 """Data set -> archive with the keys of MedMNIST, and the one whose ``train_track`` says which images are one sign."""
+
+
+def require_files(names: Iterable[str], folder: Path | None) -> None:
+    """Check that the archives of these data sets are there, before any work is done.
+
+    Raises:
+        DataError: one is not.
+    """
+    for name in names:
+        for file in FILES.get(name, ()):
+            if file is not None:
+                _required(folder, file, name)
 
 
 def _required(folder: Path | None, file: str, name: str) -> Path:

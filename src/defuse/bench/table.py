@@ -1,7 +1,6 @@
-"""Cells and figures in words: lines for the terminal, a table for the docs."""
+"""Cells and figures in words."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from defuse.bench.cells import Cell
 from defuse.bench.planted import over, value
@@ -29,8 +28,13 @@ def cell_line(cell: Cell) -> str:
     repair = cell.repair
     parts = {name: getattr(repair, name) for name in ("before", "control", "after", "clean")}
     shares = ", ".join(f"{name} {percent(share)}" for name, share in parts.items())
-    shallow = "" if repair.deep else " (SHALLOW: the control closes half of the gap)"
+    shallow = " (SHALLOW: the control closes half of the gap)" if deep(cell) is False else ""
     return f"{cell.task}, {cell.level}, {cell.method}: {found}; real images: {shares}{shallow}"
+
+
+def deep(cell: Cell) -> bool | None:
+    """Return whether the control closes less than half of the gap; None where it may look at the slice itself."""
+    return cell.repair.deep if cell.level == "unseen" else None
 
 
 def closing_lines(cells: Sequence[Cell]) -> list[str]:
@@ -48,64 +52,6 @@ def groups(cells: Sequence[Cell]) -> list[tuple[str, str]]:
     there = {(cell.method, cell.level) for cell in cells}
     methods = dict.fromkeys(cell.method for cell in cells)
     return [(method, level) for method in methods for level in LEVELS if (method, level) in there]
-
-
-def planted_page(result: Mapping[str, Any]) -> str:
-    """Return the page on a stored result: one table over all tasks, one of the tasks."""
-    cells = [Cell.model_validate(cell) for cell in result["cells"]]
-    heads = ["method", "bugs are", "cells", *(heading for heading, _ in COLUMNS.values())]
-    rows = []
-    for method, level in groups(cells):
-        group = [cell for cell in cells if (cell.method, cell.level) == (method, level)]
-        numbers = over(group)
-        figures = (written(numbers[name], unit) for name, (_, unit) in COLUMNS.items())
-        rows.append([method, level, str(len(group)), *figures])
-    quick = " With `--quick`: four tasks, a small budget." if result["quick"] else ""
-    seeds = ", ".join(map(str, result["seeds"]))
-    how = f"Seeds {seeds}; commit {result['commit']}; `{result['command']}`.{quick}"
-    tasks = [_task_row(cell) for cell in cells]
-    return f"{INTRODUCTION}{how}\n\n{_table(heads, rows)}\n{TASK_BY_TASK}{_table(TASK_HEADS, tasks)}"
-
-
-INTRODUCTION = """\
-# Planted bugs
-
-Bugs that we planted in classifiers, so that it is known what there is to find. *Unseen*: no image of the bug, nor one
-near it, is in anything that a method may look at. *Gap closed*: of the accuracy that the bug costs on real held-out
-images; *beyond the control*: of what the same fine-tuning on reference data alone leaves.
-"""
-
-TASK_BY_TASK = """\
-## Task by task
-
-Accuracy on real held-out images of the slice. *Ceiling*: the share of them that the method's judges accept. *Deep*: the
-control closes less than half of the gap, as it should.
-
-"""
-
-TASK_HEADS = (
-    *("task", "kind", "bugs are", "method", "seed", "found as no.", "before", "control", "after", "clean", "ceiling"),
-    *("negative flips", "deep"),
-)
-
-
-def _task_row(cell: Cell) -> list[str]:
-    repair = cell.repair
-    shares = (repair.before, repair.control, repair.after, repair.clean, cell.ceiling, repair.negative_flips)
-    return [
-        cell.task,
-        cell.kind,
-        cell.level,
-        cell.method,
-        str(cell.seed),
-        str(cell.rank or NONE),
-        *(percent(share) for share in shares),
-        "yes" if repair.deep else "no",
-    ]
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(row)} |\n" for row in (heads, ["---"] * len(heads), *rows))
 
 
 def percent(share: Share | None) -> str:

@@ -47,11 +47,10 @@ def planted(
     """
     import sys
 
-    from defuse.bench.planted import Planted, results
+    from defuse.bench.planted import Planted, gathered, results
     from defuse.bench.table import cell_line, closing_lines
     from defuse.cli.bars import Bars
     from defuse.rundir import write_json
-    from defuse.versions import commit
 
     chosen = Planted(
         folder=out,
@@ -70,7 +69,7 @@ def planted(
             if not quiet:
                 typer.echo(cell_line(cell))
     if json_file is not None:
-        write_json(json_file, results(cells, " ".join(["defuse", *sys.argv[1:]]), commit()))
+        write_json(json_file, results(gathered(json_file, cells), " ".join(["defuse", *sys.argv[1:]])))
     if not quiet:
         for line in closing_lines(cells):
             typer.echo(line)
