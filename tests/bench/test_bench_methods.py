@@ -5,7 +5,10 @@ from bench_makers import TASK, TinyWorkshop, tiny_ground
 from defuse.bench import cells
 from defuse.bench.genetic import Genetic, GeneticRun, _survivors
 from defuse.bench.methods import Chain, ReferenceOnly
-from defuse.bench.peers import ANY_FLIP, Clustering, ValidationErrors
+from defuse.bench.peers import ANY_FLIP, AdversarialTuning, Clustering, ValidationErrors
+from defuse.classifiers import TorchClassifier, build_network
+from defuse.correct.measure import cross_entropy
+from defuse.seeds import torch_rng
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +50,27 @@ def test_the_control_is_reference_data_alone(folder):
     assert (cell.reported, cell.rank, cell.precision) == (0, None, None)
 
 
-@pytest.mark.parametrize("method", [Clustering(components=4), ValidationErrors()])
+@pytest.mark.parametrize("method", [Clustering(components=4), ValidationErrors(), AdversarialTuning(images=50)])
 def test_methods_that_look_at_real_errors(folder, method):
     cell = TinyWorkshop(folder, None, 0).do(TASK, method, "seen")
     assert (cell.reported > 0) == (method.name == "clustering")
     counts = [score.failing for score in cell.findings]
     assert counts == sorted(counts, reverse=True)
     assert cell.ceiling is None
+
+
+def test_an_attack_stays_within_its_radius_and_raises_the_loss():
+    images = tiny_ground().pools.test.images.take(np.arange(40))
+    module = build_network("cnn", 3, 10, 16, seed=0)
+    classifier = TorchClassifier(module, images.class_names)
+    attacked = AdversarialTuning().attack(classifier, images, torch_rng(0))
+    moved = np.abs(attacked.astype(int) - images.images.astype(int))
+    assert 0 < moved.max() <= 8
+
+    def loss(pixels):
+        return cross_entropy(classifier.predict_logits(pixels), images.labels)
+
+    assert loss(attacked) > loss(images.images)
 
 
 def test_survivors_are_the_better_half_best_first():

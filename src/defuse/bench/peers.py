@@ -9,15 +9,16 @@ import torch
 from jaxtyping import Float32, Float64
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
+from torch.nn.functional import cross_entropy
 
 from defuse.bench.methods import Chain, Method, Outcome, Situation, tune
 from defuse.bench.scoring import Finding
 from defuse.bench.tasks import Home
 from defuse.classifiers import BATCH, TorchClassifier
 from defuse.correct.targets import Pool
-from defuse.pixels import to_pixels
+from defuse.pixels import to_bytes, to_pixels
 from defuse.records import LabelledImages
-from defuse.seeds import derive
+from defuse.seeds import derive, torch_rng
 from defuse.types import ByteImages, Labels, Mask
 
 ANY_FLIP = "identify.gates=[{kind: misclassified}]"
@@ -108,6 +109,59 @@ class ValidationErrors(Method):
         if not wrong.any():
             return Outcome((), control, control)
         return Outcome((), tune(situation, settings, Pool(seen.images[wrong], seen.labels[wrong]), 1.0), control)
+
+
+@dataclass(frozen=True)
+class AdversarialTuning(Method):
+    """Fine-tuning on adversarial images of reference images. It reports no groups.
+
+    Source: Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018: projected gradient
+    ascent on the loss from a random start within a ball of the maximum norm. Deviation: the images are made once, from
+    the given classifier, so that it takes the same steps as every other repair.
+
+    Attributes:
+        images: how many are attacked, at most.
+        steps: of the ascent.
+        grey: radius for drawings, in [0, 1].
+        colour: radius for photographs.
+    """
+
+    name: str = "adversarial"
+    images: int = 2_000
+    steps: int = 10
+    grey: float = 0.1
+    colour: float = 8 / 255
+
+    def told(self, home: Home, *, quick: bool, seed: int) -> Mapping[str, Any]:
+        """Return everything that decides the result."""
+        attack = {"images": self.images, "steps": self.steps, "grey": self.grey, "colour": self.colour}
+        return {**attack, **_correct(home, quick=quick, seed=seed)}
+
+    def run(self, situation: Situation) -> Outcome:
+        """Attack evenly spaced reference images, then fine-tune on them at weight 1."""
+        settings = Chain(self.name).config(situation.home, quick=situation.quick, seed=situation.seed).correct
+        reference = situation.splits.reference
+        chosen = reference.take(np.linspace(0, len(reference) - 1, min(self.images, len(reference))).astype(np.int64))
+        rng = torch_rng(situation.seed, "planted", self.name)
+        parts = [
+            self.attack(situation.classifier, chosen.take(rows), rng)
+            for rows in np.array_split(np.arange(len(chosen)), -(-len(chosen) // BATCH))
+        ]
+        repaired = tune(situation, settings, Pool(np.concatenate(parts), chosen.labels), 1.0)
+        return Outcome((), repaired, tune(situation, settings))
+
+    def attack(self, classifier: TorchClassifier, images: LabelledImages, rng: torch.Generator) -> ByteImages:
+        """Return images of the same labels, each within the radius of its own, on which the loss is high."""
+        labels, clean = torch.from_numpy(images.labels), to_pixels(images.images)
+        radius = self.grey if clean.shape[1] == 1 else self.colour
+        moved = clean + radius * (2 * torch.rand(clean.shape, generator=rng) - 1)
+        for _ in range(self.steps):
+            moved = moved.clamp(0, 1).requires_grad_()
+            loss = cross_entropy(classifier.logits(moved), labels)
+            (slope,) = torch.autograd.grad(loss, moved)
+            ahead = moved.detach() + 2.5 * radius / self.steps * slope.sign()
+            moved = torch.minimum(torch.maximum(ahead, clean - radius), clean + radius)
+        return to_bytes(moved)
 
 
 def _correct(home: Home, *, quick: bool, seed: int) -> dict[str, Any]:

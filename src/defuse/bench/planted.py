@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from defuse.bench.cells import Cell, Workshop
 from defuse.bench.genetic import GENETIC
 from defuse.bench.methods import Chain, Method, ReferenceOnly
-from defuse.bench.peers import RANDOM, Clustering, ValidationErrors
+from defuse.bench.peers import RANDOM, AdversarialTuning, Clustering, ValidationErrors
 from defuse.bench.pools import require_files
 from defuse.bench.scoring import ratio_of_sums
 from defuse.bench.tasks import HOMES, LEVELS, QUICK, Level, choose_tasks
@@ -33,6 +33,7 @@ METHODS: dict[str, Callable[[], Method]] = {
     "genetic": lambda: GENETIC,
     "clustering": Clustering,
     "validation_errors": ValidationErrors,
+    "adversarial": AdversarialTuning,
 }
 """Method -> how it is made."""
 
