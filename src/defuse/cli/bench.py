@@ -36,7 +36,7 @@ def planted(
     *,
     quick: Annotated[bool, typer.Option("--quick", help="Four tasks and a small budget.")] = False,
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Where figures and cells go.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Where figures and cells go, beside others.")
     ] = None,
     quiet: Quiet = False,
 ) -> None:
