@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import torch
 from main_job import MACHINE, RESULTS, current_commit
-from oracle import confirmed, train_oracle
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from defuse.bench.oracle import confirmed, train_oracle
 from defuse.config import build_config, read_config
 from defuse.generators import VAE, ConvVAE, Generator, reconstruction_accuracy
 from defuse.generators.likelihood import Bound, bands, divergence, gaussian, log_variance

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from main_job import MACHINE, RESULTS, current_commit
-from oracle import confirmed, train_oracle
 
+from defuse.bench.oracle import confirmed, train_oracle
 from defuse.pipeline import Run
 from defuse.records import Purpose, Rate
 from defuse.rundir import RunDir

@@ -14,6 +14,7 @@ import click
 import typer
 from generators_page import generators_page
 from mixture_page import mixture_page, mixture_plot
+from planted_page import planted_page, planted_plot
 from results_table import results_table
 
 from defuse.cli.app import app
@@ -96,6 +97,16 @@ def mixture() -> dict[Path, str]:
     return {ROOT / "docs" / "mixture.md": page, ROOT / "docs" / "images" / "mixture.svg": plot}
 
 
+def planted() -> dict[Path, str]:
+    """Return the page about planted bugs and its plot, once they have been measured."""
+    path = RESULTS / "planted.json"
+    if not path.exists():
+        return {}
+    result = json.loads(path.read_text(encoding="utf-8"))
+    plot = ROOT / "docs" / "images" / "planted.svg"
+    return {ROOT / "docs" / "planted.md": NOTE + planted_page(result), plot: planted_plot(result)}
+
+
 def main() -> int:
     """Write or check every generated page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -109,6 +120,7 @@ def main() -> int:
         ROOT / "docs" / "generators.md": NOTE + generators_page(RESULTS / "colour_generator.json"),
         ROOT / "README.md": readme(),
         **mixture(),
+        **planted(),
     }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:

@@ -147,11 +147,11 @@ def build_config(
         key, separator, text = setting.partition("=")
         if not separator or not key:
             raise ConfigError(f"--set {setting}: expected key=value, such as identify.budget=1000")
-        merged = _merge(merged, _nest(key.split("."), _scalar(setting, text)))
+        merged = merge(merged, _nest(key.split("."), _scalar(setting, text)))
     preset = merged.get("preset", "default")
     base = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
     try:
-        return Config.model_validate(_merge(_merge(dict(defaults or {}), base), merged))
+        return Config.model_validate(merge(merge(dict(defaults or {}), base), merged))
     except ValidationError as error:
         raise ConfigError(f"{where}: {_first_problem(error)}") from None
 
@@ -202,11 +202,12 @@ def _nest(keys: Sequence[str], value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sections of a configuration with those of ``over`` laid over them, key by key."""
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
     return merged
 
 

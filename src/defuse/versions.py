@@ -1,7 +1,9 @@
 """What a result was made with."""
 
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 PACKAGES = ("defuse", "torch", "numpy", "scipy", "scikit-learn", "pyarrow", "safetensors", "pillow")
 
@@ -15,3 +17,19 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def commit() -> str:
+    """Return the short hash of the commit of the checkout that runs; ``unknown`` where it is none."""
+    where = Path(__file__).parent
+    try:
+        told = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],  # noqa: S607 -- git is looked up like any tool
+            cwd=where,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return "unknown"
+    return told.stdout.strip() or "unknown"

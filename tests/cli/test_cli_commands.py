@@ -70,6 +70,7 @@ finally:
         "label import",
         "label serve",
         "collect",
+        "bench planted",
     ],
 )
 def test_every_help_shows_an_example(defuse, command):

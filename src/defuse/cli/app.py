@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from defuse.cli import InterruptedByUserError
+from defuse.cli.bench import bench_app
 from defuse.cli.collect import collect
 from defuse.cli.common import (
     AsJson,
@@ -51,6 +52,7 @@ app = typer.Typer(
     epilog="Start with [bold]defuse demo[/], then [bold]defuse init my.yaml[/] and [bold]defuse run my.yaml[/].",
 )
 app.add_typer(label_app, name="label")
+app.add_typer(bench_app, name="bench")
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 -- typer calls it so

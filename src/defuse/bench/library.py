@@ -1,0 +1,44 @@
+"""What cells share: generators and judges, trained once and found again by what they were trained on."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+from defuse.bench.planting import content_key
+from defuse.pipeline import Run
+
+
+def borrow(run: Run, library: Path) -> None:
+    """Give an opened run its generator and judges from ``library``; what is not there yet is trained and put there.
+
+    Both depend on reference and validation images, on their settings and on the seed, never on the classifier.
+
+    Raises:
+        GeneratorError: the generator is too poor for this run's classifier.
+        ClassifierError: a judge's training diverges.
+    """
+    seen = (run.splits.reference, run.splits.validation)
+    config = run.config
+    judges = {name: value for name, value in asdict(config.judges).items() if name != "margin"}
+    generator = {name: value for name, value in asdict(config.generator).items() if name != "min_reconstruction"}
+    kept = library / "generators" / content_key([generator, config.seed], *seen)
+    if kept.exists() and not run.folder.generator_history.exists():
+        _copy(kept, run.folder.generator)
+    _ = run.generator
+    if not kept.exists():
+        _copy(run.folder.generator, kept)
+    kept = library / "judges" / content_key([judges, config.seed], *seen)
+    if kept.exists():
+        _copy(kept, run.folder.judges)
+    _ = run.panel
+    if not kept.exists():
+        _copy(run.folder.judges, kept)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder such that ``target`` is whole or not there; what lay there goes."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.replace(target)

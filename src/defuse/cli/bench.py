@@ -1,0 +1,75 @@
+"""The commands that score: Defuse, your own settings, and other methods, on bugs whose truth is known."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from defuse.cli.common import Quiet, Settings
+
+bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks with known truth.", rich_markup_mode="rich")
+
+
+@bench_app.callback()
+def _root() -> None:
+    """Benchmarks with known truth."""
+
+
+def _listed(text: str | None) -> tuple[str, ...]:
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+@bench_app.command(epilog="Example: defuse bench planted --quick --data DIR --json planted.json")
+def planted(
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of mnist.npz, fashion_mnist.npz, gtsrb.npz, gtsrb_meta.npz. Signs need none."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of cells and caches.")] = Path("runs/planted"),
+    tasks: Annotated[str | None, typer.Option(help="Names, with commas [default: all]")] = None,
+    methods: Annotated[str, typer.Option(help="Names, with commas.")] = "default,reference_only",
+    levels: Annotated[str, typer.Option(help="seen, unseen: whether the reference data hold the bug's images.")] = (
+        "seen,unseen"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of every random step.")] = 0,
+    changes: Settings = None,
+    *,
+    quick: Annotated[bool, typer.Option("--quick", help="Four tasks and a small budget.")] = False,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Where figures and cells go, beside others.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Plant bugs in classifiers, look for them, repair them, and score it on real images held out.
+
+    With --set, preset default with these settings is scored too, as method "yours". Run the same command again after an
+    interruption: finished cells are kept.
+    """
+    import sys
+
+    from defuse.bench.planted import Planted, gathered, results
+    from defuse.bench.table import cell_line, closing_lines
+    from defuse.cli.bars import Bars
+    from defuse.rundir import write_json
+
+    chosen = Planted(
+        folder=out,
+        data=data,
+        tasks=_listed(tasks),
+        methods=_listed(methods),
+        levels=_listed(levels),
+        seed=seed,
+        quick=quick,
+        changes=tuple(changes or ()),
+    )
+    cells = []
+    with Bars(quiet=quiet) as bars:
+        for cell in chosen.cells(progress=bars):
+            cells.append(cell)
+            if not quiet:
+                typer.echo(cell_line(cell))
+    if json_file is not None:
+        write_json(json_file, results(gathered(json_file, cells), " ".join(["defuse", *sys.argv[1:]])))
+    if not quiet:
+        for line in closing_lines(cells):
+            typer.echo(line)
