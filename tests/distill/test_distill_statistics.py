@@ -60,3 +60,16 @@ def test_q_values_by_hand():
 def test_one_test_alone_is_not_adjusted_and_none_gives_none():
     assert adjust([with_p(0.03)])[0].q_value == pytest.approx(0.03)
     assert adjust([]) == []
+
+
+def test_answers_drawn_at_rho_are_hardly_ever_reported():
+    rng = np.random.default_rng(0)
+    label, rho, repetitions = 0, 0.5, 200
+    reporting = 0
+    for _ in range(repetitions):
+        tested = []
+        for kept in rng.integers(40, 201, size=30):
+            predicted = np.where(rng.random(kept) < rho, 1, label)
+            tested.append(gather_evidence(samples(predicted, np.ones(kept, dtype=bool)), label, rho))
+        reporting += any(one.q_value <= 0.05 for one in adjust(tested))
+    assert reporting <= 0.05 * repetitions
