@@ -46,7 +46,8 @@ from defuse.workspace import claim, classifier_fingerprint, data_fingerprint, re
 _LOG = logging.getLogger(__name__)
 
 WEAKER = 0.05
-"""How much less accurate than the classifier under test, in shares of validation images, a judge may silently be."""
+"""How much less accurate than the classifier under test, in shares of validation images, the gate's best judge may
+silently be. All must agree, so a weak one beside it costs candidates and lets nothing through."""
 
 
 class Run:
@@ -183,12 +184,12 @@ class Run:
         """Who decides whether an image still shows its label: the panel's gate, and a generator that knows classes."""
         panel, validation = self.panel, self.splits.validation
         under_test = accuracy(self.classifier, validation)
-        weakest = min(panel.accuracy[: len(self.config.judges.gate)], key=lambda rate: rate.value)
-        if weakest.value < under_test.value - WEAKER:
+        best = max(panel.accuracy[: len(self.config.judges.gate)], key=lambda rate: rate.value)
+        if best.value < under_test.value - WEAKER:
             _LOG.warning(
-                "judges: the weakest reads %.1f %% of the validation images right, the classifier under test %.1f %%; "
-                "raise judges.training.epochs, or the judges' errors pass for the classifier's",
-                100 * weakest.value,
+                "judges: the best of the gate reads %.1f %% of the validation images right, the classifier under test "
+                "%.1f %%; raise judges.training.epochs, or errors that all judges make pass for the classifier's",
+                100 * best.value,
                 100 * under_test.value,
             )
         return panel.gate_with(self.generator, self.splits)
