@@ -10,10 +10,10 @@ from scipy.special import log_softmax
 
 from defuse.classifiers.base import Classifier
 from defuse.correct.bootstrap import loss_bound
-from defuse.correct.statistics import calibration_error, class_accuracy, flips
+from defuse.correct.statistics import calibration_error, class_accuracy
 from defuse.correct.targets import Pool, Target, pool, usable_images
 from defuse.errors import ClassifierError
-from defuse.outcomes import UNTRIED, Flips, RegionScore, Scores, SweepPoint
+from defuse.outcomes import UNTRIED, RegionScore, Scores, SweepPoint
 from defuse.records import LabelledImages, Purpose, Rate, Regions, Splits
 from defuse.types import ByteImages, Labels, Mask
 
@@ -99,6 +99,14 @@ def select(points: tuple[SweepPoint, ...]) -> SweepPoint | None:
 
 
 @dataclass(frozen=True)
+class Final:
+    """One model's final figures, and which test images it reads right, (n,)."""
+
+    scores: Scores
+    right: Mask
+
+
+@dataclass(frozen=True)
 class Measure:
     """The images that models are measured on, and the model that was given; ``seed`` is of the bootstrap."""
 
@@ -116,10 +124,6 @@ class Measure:
     @cached_property
     def _right(self) -> Mask:
         return reads_right(self.given, self.splits.validation)
-
-    @cached_property
-    def _right_on_test(self) -> Mask:
-        return reads_right(self.given, self.splits.test)
 
     def point(self, model: Classifier | None, weight: float, caps: Caps, blend: float = 1.0) -> SweepPoint:
         """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed."""
@@ -144,31 +148,32 @@ class Measure:
             loss_bound=bound,
         )
 
-    def scores(self, model: Classifier) -> Scores:
+    def final(self, model: Classifier) -> Final:
         """Return the final figures."""
         test = self.splits.test
         logits = model.predict_logits(test.images)
         right = logits.argmax(axis=1) == test.labels
-        return Scores(
+        scores = Scores(
             accuracy(model, self.splits.validation),
             Rate(int(right.sum()), len(right)),
-            tuple(RegionScore(target.region.name, self._final(model, target)) for target in self.targets),
+            tuple(RegionScore(target.region.name, self._failures(model, target)) for target in self.targets),
             class_accuracy(right, test.labels, len(test.class_names)),
             calibration_error(logits, test.labels),
         )
+        return Final(scores, right)
 
-    def control_scores(self, control: Classifier | None) -> Scores:
-        """Return the control's final figures; those of nothing tried if it diverged (None, or bad logits)."""
-        untried = tuple(RegionScore(target.region.name, UNTRIED) for target in self.targets)
+    def final_of_control(self, control: Classifier | None) -> Final | None:
+        """Return the control's final figures; None if it diverged (None, or bad logits)."""
         try:
-            return self.scores(control) if control else Scores(UNTRIED, UNTRIED, untried)
+            return None if control is None else self.final(control)
         except ClassifierError:
-            return Scores(UNTRIED, UNTRIED, untried)
+            return None
 
-    def _final(self, model: Classifier, target: Target) -> Rate:
+    @property
+    def untried(self) -> Scores:
+        """The final figures of a model that diverged."""
+        return Scores(UNTRIED, UNTRIED, tuple(RegionScore(target.region.name, UNTRIED) for target in self.targets))
+
+    def _failures(self, model: Classifier, target: Target) -> Rate:
         images = usable_images(self.regions, target.region.name, Purpose.FINAL, kept_only=self.kept_only)
         return failure_rate(model, images, target.label)
-
-    def flips(self, new: Classifier) -> Flips:
-        """Count the test images on which the given model and the new one differ in being right."""
-        return flips(self._right_on_test, reads_right(new, self.splits.test))

@@ -15,6 +15,7 @@ from defuse.correct.blend import blend
 from defuse.correct.finetune import Recipe, draw_batches, fine_tune
 from defuse.correct.layers import Layers
 from defuse.correct.measure import Caps, Measure, select
+from defuse.correct.statistics import flips
 from defuse.correct.targets import find_targets, pool
 from defuse.errors import ClassifierError
 from defuse.outcomes import Repair, SweepPoint
@@ -143,26 +144,26 @@ class Correct:
         best = [self._blended(model, tune(weight=weight, recipe=keeping), weight, measure) for weight in self.lambdas]
         chosen = select(tuple(part.point for part in best))
         new = next((part.model for part in best if part.model is not None and part.point is chosen), model)
-        before = measure.scores(model)
+        before = measure.final(model)
+        after = before if chosen is None else measure.final(new)
         control = tune(weight=0.0, recipe=recipe)
         if control is not None and chosen is not None:
             control = blend(model, control, chosen.blend)
-        controlled = measure.control_scores(control)
-        control = control if controlled.test.trials else None
-        flips = measure.flips(new)
+        controlled = measure.final_of_control(control)
+        turned = flips(before.right, after.right)
         repair = Repair(
             chosen=None if chosen is None else chosen.weight,
             steps=self.steps,
             sweep=tuple(part.point for part in best),
-            before=before,
-            after=before if chosen is None else measure.scores(new),
-            control=controlled,
-            negative_flips=Rate(flips.broken, len(splits.test)),
-            flips=flips,
-            control_flips=measure.flips(control) if control else None,
+            before=before.scores,
+            after=after.scores,
+            control=controlled.scores if controlled else measure.untried,
+            negative_flips=Rate(turned.broken, len(splits.test)),
+            flips=turned,
+            control_flips=flips(before.right, controlled.right) if controlled else None,
             candidates=tuple(point for part in best for point in part.tried),
         )
-        return Corrected(repair, new, self._reason(repair), control)
+        return Corrected(repair, new, self._reason(repair), control if controlled else None)
 
     def _blended(
         self, model: TorchClassifier, tuned: TorchClassifier | None, weight: float, measure: Measure
