@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from main_job import MACHINE, RESULTS, current_commit
+from main_job import RESULTS
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -35,7 +35,7 @@ from defuse.pixels import to_bytes
 from defuse.progress import silent
 from defuse.records import Failures, LabelledImages
 from defuse.types import ByteImages, Codes, Labels, LabelTensor, Mask, Pixels
-from defuse.versions import versions
+from defuse.versions import commit, machine, versions
 
 THUMBNAIL = 8
 """Side to which images are shrunk to compare them."""
@@ -210,7 +210,7 @@ def main() -> None:
     settings = [f"data.source={options.source}", f"data.groups={options.groups}", f"identify.budget={options.budget}"]
     config = build_config({**read_config(Path(options.config)), "seed": options.seed}, settings)
     options.out.mkdir(parents=True, exist_ok=True)
-    run, commit = Run(config, options.run), current_commit()
+    run, made_by = Run(config, options.run), commit()
     cells = {}
     for name in options.variants:
         cell = _cell(options, name, "json")
@@ -222,10 +222,10 @@ def main() -> None:
         "figures": {f"{name}.{key}": value for name, cell in cells.items() for key, value in cell.items()},
         "command": f"python benchmarks/colour_generator.py --budget {options.budget} --seed {options.seed}",
         "budget": options.budget,
-        "commit": commit,
+        "commit": made_by,
         "seed": options.seed,
         "versions": versions(),
-        "machine": MACHINE,
+        "machine": machine(),
         "seconds": round(sum(cell["search_cpu_seconds"] for cell in cells.values()), 1),
     }
     options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

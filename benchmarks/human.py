@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from main_job import MACHINE, RESULTS, current_commit
+from main_job import RESULTS
 
 from defuse.judges import KeepsLabel
 from defuse.pipeline import Run
@@ -24,7 +24,7 @@ from defuse.pixels import to_pixels
 from defuse.records import Rate
 from defuse.rundir import RunDir
 from defuse.types import Mask
-from defuse.versions import versions
+from defuse.versions import commit, machine, versions
 from defuse.workspace import stored_config
 
 UNUSUAL = 0.05
@@ -63,10 +63,10 @@ def main() -> None:
         },
         "curve": _curve(truth, scores),
         "command": f"python benchmarks/human.py {options.run.name} --source {options.source.name}",
-        "commit": current_commit(),
+        "commit": commit(),
         "seed": config.seed,
         "versions": versions(),
-        "machine": MACHINE,
+        "machine": machine(),
     }
     for name, value in result["figures"].items():
         print(f"{name:45} {value:.4f}")

@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from main_job import MACHINE, current_commit
 
 from defuse.label import StopRule
 from defuse.records import Evidence, LabelledImages, Purpose, Rate, Region, Regions, RegionSamples
-from defuse.versions import versions
+from defuse.versions import commit, machine, versions
 from defuse.web import Desk, Gallery, serve
 from defuse.web.pages import PAGE_VERSION
 
@@ -62,12 +61,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file of the results [default: benchmarks/results/label.json]")
     parser.add_argument("--quick", action="store_true", help="few annotators, few verdicts, two kills")
     options = parser.parse_args()
-    size, began, commit = QUICK if options.quick else FULL, time.monotonic(), current_commit()
+    size, began, made_by = QUICK if options.quick else FULL, time.monotonic(), commit()
     figures = {**_times(size, options.pause, options.seed), **_kills(size, options.seed)}
     result = {
         "figures": figures,
         "command": " ".join(["python", "benchmarks/label.py", *sys.argv[1:]]),
-        "commit": commit,
+        "commit": made_by,
         "seed": options.seed,
         "settings": {
             "annotators": size.annotators,
@@ -78,7 +77,7 @@ def main() -> None:
             "load_average_at_start": os.getloadavg()[0],
         },
         "versions": {**versions(), **{name: version(name) for name in SERVING}, "sqlite": sqlite3.sqlite_version},
-        "machine": MACHINE,
+        "machine": machine(),
         "seconds": round(time.monotonic() - began, 1),
     }
     text = json.dumps(result, indent=2, sort_keys=True) + "\n"

@@ -7,15 +7,14 @@ A run that was interrupted goes on where it stopped; "seconds" then adds up what
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from defuse.versions import commit, machine
+
 RESULTS = Path(__file__).parent / "results"
-MACHINE = {"cores": os.cpu_count(), "processor": platform.machine(), "system": platform.system()}
 
 
 def main() -> None:
@@ -42,7 +41,7 @@ def main() -> None:
 
 
 def _measure(options: argparse.Namespace, preset: str) -> dict[str, Any]:
-    commit = current_commit()  # of the code that runs, whatever is committed meanwhile
+    made_by = commit()  # of the code that runs, whatever is committed meanwhile
     out = options.out / f"{options.name}-{preset}-{options.seed}"
     quick = ["data.split.limit=3000", "identify.budget=4000", "generator.epochs=3", "generator.min_reconstruction=0"]
     arguments = ["run", options.config, "--preset", preset, "--seed", str(options.seed)]
@@ -57,10 +56,10 @@ def _measure(options: argparse.Namespace, preset: str) -> dict[str, Any]:
         "figures": _figures(summary),
         "summary": summary,
         "command": " ".join(["defuse", *arguments]).replace(options.source, Path(options.source).name),
-        "commit": commit,
+        "commit": made_by,
         "seed": options.seed,
         "versions": summary["versions"],
-        "machine": MACHINE,
+        "machine": machine(),
         "seconds": round(sum(summary["seconds"].values()), 1),
     }
 
@@ -79,12 +78,6 @@ def _figures(summary: dict[str, Any]) -> dict[str, float]:
         figures[f"repair.{when}.region_failure_rate"] = scores["region_failure_rate"]["value"]
         figures[f"repair.{when}.test_accuracy"] = scores["test_accuracy"]["value"]
     return figures
-
-
-def current_commit() -> str:
-    """Return the short hash of the checkout's commit."""
-    found = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607 -- git is looked up like any tool
-    return found.stdout.strip() or "unknown"
 
 
 if __name__ == "__main__":

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from main_job import MACHINE, RESULTS, current_commit
+from main_job import RESULTS
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
 
 from defuse.distill import CodeGroup, DirichletMixture
-from defuse.versions import versions
+from defuse.versions import commit, machine, versions
 
 OURS, THEIRS = "defuse", "scikit-learn"
 CLUSTERS = 60
@@ -191,7 +191,7 @@ def main() -> None:
     if options.peak_of:
         _print_peak(options.peak_of, full16, one_group(seed, 200, 16, 2, "full", 1))
         return
-    commit, begun = current_commit(), time.perf_counter()
+    made_by, begun = commit(), time.perf_counter()
     cases = {
         "full16": full16,
         "full64": one_group(seed, count, 64, components, "full", iterations),
@@ -214,10 +214,10 @@ def main() -> None:
         "curve": curve(seed, sizes, components, 2, stop=100_000),
         "iterations": iterations,
         "command": " ".join(["python benchmarks/mixture.py", *sys.argv[1:]]),
-        "commit": commit,
+        "commit": made_by,
         "seed": seed,
         "versions": versions(),
-        "machine": MACHINE | {"threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 1)},
+        "machine": machine() | {"threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 1)},
         "seconds": round(time.perf_counter() - begun, 1),
     }
     options.json.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -12,13 +12,13 @@ import json
 from pathlib import Path
 
 import numpy as np
-from main_job import MACHINE, RESULTS, current_commit
+from main_job import RESULTS
 
 from defuse.bench.oracle import confirmed, train_oracle
 from defuse.pipeline import Run
 from defuse.records import Purpose, Rate
 from defuse.rundir import RunDir
-from defuse.versions import versions
+from defuse.versions import commit, machine, versions
 from defuse.workspace import stored_config
 
 PURE = 0.9
@@ -83,10 +83,10 @@ def main() -> None:
         "figures": figures,
         "regions": regions,
         "command": f"python benchmarks/validity.py {' '.join(run.name for run in options.runs)} --name {options.name}",
-        "commit": current_commit(),
+        "commit": commit(),
         "seed": options.seed,
         "versions": versions(),
-        "machine": MACHINE,
+        "machine": machine(),
     }
     path = options.json or RESULTS / f"validity_{options.name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -1,12 +1,9 @@
 """The page about the mixture: its figures and its plot, made from benchmarks/results/mixture.json."""
 
-import io
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from svg_plot import svg_plot
 
 STYLES = {"defuse": ("#0072B2", "o", "-"), "scikit-learn": ("#D55E00", "s", "--")}
 """Colour, marker and line of each engine; the colours are Okabe and Ito's, the rest tells them apart in grey."""
@@ -61,18 +58,14 @@ def _row(title: str, case: str, figures: dict[str, float]) -> str:
 
 
 def mixture_plot(result: dict[str, Any]) -> str:
-    """Return the plot of time against the number of codes, as SVG; equal results give equal text."""
-    with mpl.rc_context({"svg.hashsalt": "defuse", "svg.fonttype": "none", "font.size": 10}):
-        figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
+    """Return the plot of time against the number of codes, as SVG."""
+
+    def draw(axis: Axes) -> None:
         for engine, (colour, marker, line) in STYLES.items():
             rows = [row for row in result["curve"] if row["engine"] == engine]
             codes, seconds = [row["codes"] for row in rows], [row["seconds_per_iteration"] for row in rows]
             axis.loglog(codes, seconds, color=colour, marker=marker, linestyle=line, label=engine)
         axis.set_xlabel("codes")
         axis.set_ylabel("seconds per iteration")
-        axis.grid(visible=True, which="major", alpha=0.3)
-        axis.legend(frameon=False)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-        plt.close(figure)
-    return text.getvalue()
+
+    return svg_plot(draw)

@@ -1,18 +1,15 @@
 """The page about planted bugs: tables and the plot, from the benchmark's stored result."""
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
+from matplotlib.axes import Axes
+from svg_plot import svg_plot
 
 from defuse.bench.cells import Cell
 from defuse.bench.planted import over
 from defuse.bench.scoring import FIRST
 from defuse.bench.table import COLUMNS, NONE, deep, groups, percent, written
-
-mpl.use("Agg")
-from matplotlib import pyplot as plt
 
 
 def planted_page(result: Mapping[str, Any]) -> str:
@@ -76,11 +73,11 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def planted_plot(result: Mapping[str, Any]) -> str:
-    """Return the plot of recall against labels given, as SVG; equal results give equal text."""
+    """Return the plot of recall against labels given, as SVG."""
     cells = [Cell.model_validate(cell) for cell in result["cells"]]
     labels = range(FIRST + 1)
-    with mpl.rc_context({"svg.hashsalt": "defuse", "svg.fonttype": "none", "font.size": 10}):
-        figure, axis = plt.subplots(figsize=(6, 3.6), layout="constrained")
+
+    def draw(axis: Axes) -> None:
         for method, level in groups(cells):
             ranks = [cell.rank for cell in cells if (cell.method, cell.level) == (method, level)]
             recall = [sum(rank is not None and rank <= given for rank in ranks) / len(ranks) for given in labels]
@@ -89,9 +86,5 @@ def planted_plot(result: Mapping[str, Any]) -> str:
         axis.set_xlabel("labels that a person gives")
         axis.set_ylabel("share of the bugs found")
         axis.set_ylim(-0.02, 1.02)
-        axis.grid(visible=True, which="major", alpha=0.3)
-        axis.legend(frameon=False)
-        text = io.StringIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-        plt.close(figure)
-    return text.getvalue()
+
+    return svg_plot(draw)

@@ -1,5 +1,6 @@
 """What a result was made with."""
 
+import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -17,6 +18,11 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
+
+
+def machine() -> dict[str, int | str | None]:
+    """Return what it ran on: number of cores, kind of processor, operating system."""
+    return {"cores": os.cpu_count(), "processor": platform.machine(), "system": platform.system()}
 
 
 def commit() -> str:

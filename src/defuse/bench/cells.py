@@ -18,7 +18,6 @@ from defuse.bench.scoring import (
     Finding,
     FindingScore,
     Models,
-    Part,
     RepairScore,
     first_rank,
     precision,
@@ -33,7 +32,7 @@ from defuse.pixels import to_pixels
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Rate, Splits
 from defuse.rundir import read_json, write_json
-from defuse.summary import Share
+from defuse.summary import Part, Share
 from defuse.versions import commit
 
 VERSION = 1

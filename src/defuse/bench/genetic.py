@@ -13,7 +13,7 @@ from defuse.bench.peers import ANY_FLIP
 from defuse.classifiers import Classifier
 from defuse.generators import Generator
 from defuse.identify import Identified, Seeds, encode_seeds
-from defuse.identify.shards import Shard, join, read_shard, write_shard
+from defuse.identify.shards import Shard, counts, gate_counts, join, read_shard, write_shard
 from defuse.pipeline import Run
 from defuse.pixels import quantise
 from defuse.records import Failures, ProposalCount, Search
@@ -142,14 +142,8 @@ class GeneticRun(Run):
         with self._timed("identify"):
             paths = [self.folder.shard(number) for number in range(settings.rounds(self.config.identify.budget))]
             shards = [self._shard(settings, number, path) for number, path in enumerate(paths)]
-        total = ProposalCount(
-            NAME,
-            sum(shard.count.candidates for shard in shards),
-            sum(shard.count.flips for shard in shards),
-            sum(shard.count.kept for shard in shards),
-        )
-        gates = (("misclassified", total.candidates, total.kept),)
-        return Identified(join([shard.failures for shard in shards]), Search((total,), gates, 0.0))
+        search = Search(counts(shards), gate_counts(shards), 0.0)
+        return Identified(join([shard.failures for shard in shards]), search)
 
     @cached_property
     def _seeds(self) -> Seeds:

@@ -157,13 +157,22 @@ class ReferenceOnly(Method):
 
     def told(self, home: Home, *, quick: bool, seed: int) -> Mapping[str, Any]:
         """Return the repair's settings."""
-        return Chain(self.name).config(home, quick=quick, seed=seed).plain()["correct"]
+        return repair_told(home, quick=quick, seed=seed)
 
     def run(self, situation: Situation) -> Outcome:
         """Fine-tune with the default preset's settings."""
-        config = Chain(self.name).config(situation.home, quick=situation.quick, seed=situation.seed)
-        control = tune(situation, config.correct)
+        control = tune(situation, repair_settings(situation))
         return Outcome((), control, control)
+
+
+def repair_settings(situation: Situation) -> Correct:
+    """Return the default preset's repair, for methods that are no preset of their own."""
+    return Chain("default").config(situation.home, quick=situation.quick, seed=situation.seed).correct
+
+
+def repair_told(home: Home, *, quick: bool, seed: int) -> dict[str, Any]:
+    """Return the same as JSON-able values."""
+    return dict(Chain("default").config(home, quick=quick, seed=seed).plain()["correct"])
 
 
 def tune(situation: Situation, correct: Correct, samples: Pool | None = None, weight: float = 0.0) -> TorchClassifier:

@@ -11,7 +11,7 @@ from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 from torch.nn.functional import cross_entropy
 
-from defuse.bench.methods import Chain, Method, Outcome, Situation, tune
+from defuse.bench.methods import Chain, Method, Outcome, Situation, repair_settings, repair_told, tune
 from defuse.bench.scoring import Finding
 from defuse.bench.tasks import Home
 from defuse.classifiers import BATCH, TorchClassifier
@@ -50,14 +50,14 @@ class Clustering(Method):
 
     def told(self, home: Home, *, quick: bool, seed: int) -> Mapping[str, Any]:
         """Return everything that decides the result."""
-        return {"components": self.components, "weight": self.weight, **_correct(home, quick=quick, seed=seed)}
+        return {"components": self.components, "weight": self.weight, **repair_told(home, quick=quick, seed=seed)}
 
     def run(self, situation: Situation) -> Outcome:
         """Cluster the reference and validation images; report each cluster's errors."""
         seen = LabelledImages.concatenate([situation.splits.reference, situation.splits.validation])
         logits = situation.classifier.predict_logits(seen.images)
         wrong = logits.argmax(1) != seen.labels
-        settings = Chain(self.name).config(situation.home, quick=situation.quick, seed=situation.seed).correct
+        settings = repair_settings(situation)
         control = tune(situation, settings)
         if not wrong.any():
             return Outcome((), control, control)
@@ -98,11 +98,11 @@ class ValidationErrors(Method):
 
     def told(self, home: Home, *, quick: bool, seed: int) -> Mapping[str, Any]:
         """Return the repair's settings."""
-        return _correct(home, quick=quick, seed=seed)
+        return repair_told(home, quick=quick, seed=seed)
 
     def run(self, situation: Situation) -> Outcome:
         """Fine-tune on reference images and validation errors together, at weight 1."""
-        settings = Chain(self.name).config(situation.home, quick=situation.quick, seed=situation.seed).correct
+        settings = repair_settings(situation)
         control = tune(situation, settings)
         seen = situation.splits.validation
         wrong = situation.classifier.predict(seen.images) != seen.labels
@@ -135,11 +135,11 @@ class AdversarialTuning(Method):
     def told(self, home: Home, *, quick: bool, seed: int) -> Mapping[str, Any]:
         """Return everything that decides the result."""
         attack = {"images": self.images, "steps": self.steps, "grey": self.grey, "colour": self.colour}
-        return {**attack, **_correct(home, quick=quick, seed=seed)}
+        return {**attack, **repair_told(home, quick=quick, seed=seed)}
 
     def run(self, situation: Situation) -> Outcome:
         """Attack evenly spaced reference images, then fine-tune on them at weight 1."""
-        settings = Chain(self.name).config(situation.home, quick=situation.quick, seed=situation.seed).correct
+        settings = repair_settings(situation)
         reference = situation.splits.reference
         chosen = reference.take(np.linspace(0, len(reference) - 1, min(self.images, len(reference))).astype(np.int64))
         rng = torch_rng(situation.seed, "planted", self.name)
@@ -162,10 +162,6 @@ class AdversarialTuning(Method):
             ahead = moved.detach() + 2.5 * radius / self.steps * slope.sign()
             moved = torch.minimum(torch.maximum(ahead, clean - radius), clean + radius)
         return to_bytes(moved)
-
-
-def _correct(home: Home, *, quick: bool, seed: int) -> dict[str, Any]:
-    return dict(Chain("default").config(home, quick=quick, seed=seed).plain()["correct"])
 
 
 def _cluster(seen: LabelledImages, answers: Labels, members: Mask) -> Finding:

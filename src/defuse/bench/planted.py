@@ -2,8 +2,6 @@
 
 import itertools
 import math
-import os
-import platform
 import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +21,7 @@ from defuse.errors import ConfigError, RunError
 from defuse.progress import Progress, silent
 from defuse.rundir import read_json
 from defuse.summary import Share
-from defuse.versions import commit, versions
+from defuse.versions import commit, machine, versions
 
 METHODS: dict[str, Callable[[], Method]] = {
     "default": lambda: Chain("default"),
@@ -132,7 +130,7 @@ def results(cells: Sequence[Cell], command: str) -> dict[str, Any]:
         "seeds": sorted({cell.seed for cell in cells}),
         "quick": any(cell.quick for cell in cells),
         "versions": versions(),
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "system": platform.system()},
+        "machine": machine(),
         "seconds": round(sum(cell.seconds for cell in cells), 1),
     }
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from pydantic import BaseModel, ConfigDict
 
 from defuse.bench.slices import Ruler, Values
 from defuse.bench.tasks import Task
@@ -13,7 +12,7 @@ from defuse.classifiers import Classifier
 from defuse.correct.measure import accuracy, reads_right
 from defuse.records import LabelledImages, Rate
 from defuse.seeds import numpy_rng
-from defuse.summary import Share
+from defuse.summary import Part, Share
 from defuse.types import ByteImages, Mask
 
 FIRST = 10
@@ -30,12 +29,6 @@ FEWEST_FAILING = 5
 
 REAL = 0.5
 """Share of a finding's failing images that must show its label to the oracle for the finding to count as real."""
-
-
-class Part(BaseModel):
-    """Base of what a cell's JSON holds: immutable, no unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)

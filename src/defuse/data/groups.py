@@ -1,14 +1,13 @@
 """Groups of images that show the same thing, such as frames of one track: from a file of their own, or per class."""
 
 import re
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from defuse.data.checks import to_groups
-from defuse.data.npz import open_archive, read_array
+from defuse.data.npz import read_named
 from defuse.data.reader import Reader, Source
 from defuse.data.settings import as_path
 from defuse.errors import DataError
@@ -61,12 +60,7 @@ class GroupedReader(Reader):
 def _read(file: GroupFile, source: Source) -> Labels:
     """Return the group of each training image that was read; the file counts the skipped ones too."""
     where = f"{file.path}: {file.key}"
-    with ExitStack() as stack:
-        archive = open_archive(file.path, stack)
-        if file.key not in archive:
-            keys = ", ".join(sorted(archive)) or "none"
-            raise DataError(f"{file.path}: holds no array {file.key!r} for data.groups, only {keys}")
-        array = read_array(archive, file.key, str(file.path))
+    array = read_named(file.path, file.key, use=" for data.groups")
     count = len(source.train) + sum(image.split == "train" for image in source.skipped)
     return to_groups(array, where, count=count)[source.train.rows]
 

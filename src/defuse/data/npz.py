@@ -124,6 +124,26 @@ def _groups(archive: NpzFile, where: str, *, count: int) -> Labels | None:
     return to_groups(read_array(archive, GROUPS, where), f"{where}: {GROUPS}", count=count)
 
 
+def read_named(path: Path, key: str, *, use: str = "", advice: str = "") -> np.ndarray:
+    """Return one array of an archive.
+
+    Args:
+        path: the archive.
+        key: the array's name.
+        use: what it is for, said where there is no such array.
+        advice: what to do then.
+
+    Raises:
+        DataError: the archive cannot be read, or holds no such array.
+    """
+    with ExitStack() as stack:
+        archive = open_archive(path, stack)
+        if key not in archive:
+            keys = ", ".join(sorted(archive)) or "none"
+            raise DataError(f"{path}: holds no array {key!r}{use}, only {keys}{advice}")
+        return read_array(archive, key, str(path))
+
+
 def read_array(archive: NpzFile, key: str, where: str) -> np.ndarray:
     """Return one array, which is never unpickled.
 

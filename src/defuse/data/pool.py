@@ -1,7 +1,6 @@
 """Images without labels, to look for more of the same in."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from defuse.data.checks import to_images
 from defuse.data.decode import EXTENSIONS, Pixels, UnreadableError, decode_file
 from defuse.data.groups import group_file
-from defuse.data.npz import open_archive, read_array
+from defuse.data.npz import read_named
 from defuse.data.settings import as_path
 from defuse.data.text import printable
 from defuse.errors import DataError
@@ -57,13 +56,7 @@ def read_pool(source: str, shape: tuple[int, int, int], *, skip_unreadable: bool
 
 
 def _from_array(path: Path, key: str, shape: tuple[int, int, int]) -> Pool:
-    with ExitStack() as stack:
-        archive = open_archive(path, stack)
-        if key not in archive:
-            raise DataError(
-                f"{path}: holds no array {key!r}, only {', '.join(sorted(archive))}; name it as PATH.npz:KEY"
-            )
-        images = to_images(read_array(archive, key, str(path)), f"{path}: {key}")
+    images = to_images(read_named(path, key, advice="; name it as PATH.npz:KEY"), f"{path}: {key}")
     if images.shape[1:] != shape:
         raise DataError(
             f"{path}: {key}: expected images of {_size(shape)}, as in the run, got {_size(images.shape[1:])}"

@@ -18,7 +18,7 @@ from defuse.errors import ConfigError
 from defuse.generators import Generator
 from defuse.identify.proposals import AggregatePosterior, AnyProposal, PosteriorNoise, Proposal, StyleTransfer
 from defuse.identify.seeds import Reconstructs, Seeds, encode_seeds
-from defuse.identify.shards import Shard, join, read_shard, write_shard
+from defuse.identify.shards import Shard, counts, gate_counts, join, read_shard, write_shard
 from defuse.judges import Candidates, Gate, Judge, KeepsLabel, LabelGate, Legible, Misclassified, Plausible, ReadAs
 from defuse.pixels import quantise
 from defuse.progress import Progress, silent
@@ -135,7 +135,7 @@ class Identify:
                 write_shard(path, worker.search(number))
             shards.append(read_shard(path))
             progress("identify", number + 1, self.shards, _note(shards))
-        search = Search(_counts(shards), self._seed_gate(shards[0]) + _gates(shards), time.monotonic() - began)
+        search = Search(counts(shards), self._seed_gate(shards[0]) + gate_counts(shards), time.monotonic() - began)
         return Identified(join([shard.failures for shard in shards]), search)
 
     @property
@@ -223,8 +223,8 @@ class _Worker:
         size = settings.candidates(number)
         batches = [min(settings.batch_size, size - start) for start in range(0, size, settings.batch_size)]
         parts = [self._batch(proposal, n, rng) for n in batches]
-        gates = {name: (tested, passed) for name, tested, passed in _gates(parts)}
-        return Shard(join([part.failures for part in parts]), _counts(parts)[0], gates, parts[0].seeds)
+        gates = {name: (tested, passed) for name, tested, passed in gate_counts(parts)}
+        return Shard(join([part.failures for part in parts]), counts(parts)[0], gates, parts[0].seeds)
 
     def _batch(self, proposal: Proposal, n: int, rng: np.random.Generator) -> Shard:
         draw = proposal.draw(self.seeds, n, rng, self.focus.label if self.focus else None)
@@ -251,24 +251,6 @@ class _Worker:
         )
         count = ProposalCount(proposal.name, n, flips, len(row))
         return Shard(failures, count, gates, (self.tested, len(self.seeds)))
-
-
-def _counts(shards: list[Shard]) -> tuple[ProposalCount, ...]:
-    names = dict.fromkeys(shard.count.proposal for shard in shards)
-    totals = []
-    for name in names:
-        of = [shard.count for shard in shards if shard.count.proposal == name]
-        totals.append(
-            ProposalCount(name, sum(c.candidates for c in of), sum(c.flips for c in of), sum(c.kept for c in of))
-        )
-    return tuple(totals)
-
-
-def _gates(shards: list[Shard]) -> tuple[tuple[str, int, int], ...]:
-    return tuple(
-        (name, sum(shard.gates[name][0] for shard in shards), sum(shard.gates[name][1] for shard in shards))
-        for name in shards[0].gates
-    )
 
 
 def _note(shards: list[Shard]) -> str:

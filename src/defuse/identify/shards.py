@@ -93,6 +93,26 @@ def join(parts: Sequence[Failures]) -> Failures:
     )
 
 
+def counts(shards: Sequence[Shard]) -> tuple[ProposalCount, ...]:
+    """Return the candidates of all shards, summed up by proposal."""
+    names = dict.fromkeys(shard.count.proposal for shard in shards)
+    totals = []
+    for name in names:
+        of = [shard.count for shard in shards if shard.count.proposal == name]
+        totals.append(
+            ProposalCount(name, sum(c.candidates for c in of), sum(c.flips for c in of), sum(c.kept for c in of))
+        )
+    return tuple(totals)
+
+
+def gate_counts(shards: Sequence[Shard]) -> tuple[tuple[str, int, int], ...]:
+    """Return how many candidates of all shards each gate tested and passed, (name, tested, passed) in order."""
+    return tuple(
+        (name, sum(shard.gates[name][0] for shard in shards), sum(shard.gates[name][1] for shard in shards))
+        for name in shards[0].gates
+    )
+
+
 def _column(table: pa.Table, name: str) -> np.ndarray:
     return np.asarray(table[name].to_numpy())
 
