@@ -16,7 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from main_job import RESULTS
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture
 
+from defuse.devices import device_name
 from defuse.distill import CodeGroup, DirichletMixture
 from defuse.versions import commit, machine, versions
 
@@ -42,6 +43,7 @@ class Case:
     starts: tuple[np.ndarray, ...]
     covariance: str
     iterations: int
+    device: str = "cpu"
 
     def ours(self) -> list[float]:
         """Fit the groups as one batch; return their bounds."""
@@ -53,7 +55,7 @@ class Case:
             regularisation=REGULARISATION,
         )
         groups = [CodeGroup(codes, 0, start=start) for codes, start in zip(self.codes, self.starts, strict=True)]
-        return [fitted.bound for fitted in mixture.fit_groups(groups)]
+        return [fitted.bound for fitted in mixture.fit_groups(groups, device=self.device)]
 
     def theirs(self) -> list[float]:
         """Fit the groups one by one with scikit-learn; return their bounds."""
@@ -142,11 +144,13 @@ def compare(case: Case, repeats: int) -> dict[str, float]:
     }
 
 
-def curve(seed: int, sizes: list[int], components: int, iterations: int, stop: int) -> list[dict[str, Any]]:
+def curve(
+    seed: int, sizes: list[int], components: int, iterations: int, stop: int, device: str
+) -> list[dict[str, Any]]:
     """Return seconds per iteration against the number of codes, 16 dimensions, full covariance."""
     rows = []
     for size in sizes:
-        case = one_group(seed, size, 16, components, "full", iterations)
+        case = replace(one_group(seed, size, 16, components, "full", iterations), device=device)
         for engine, fit in ((OURS, case.ours), (THEIRS, case.theirs)):
             if engine == OURS or size <= stop:
                 seconds = _timed(fit)[0] / iterations
@@ -182,6 +186,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=10, help="of each fit, on both sides")
     parser.add_argument("--repeats", type=int, default=1, help="pairs of fits; the median counts")
     parser.add_argument("--json", type=Path, default=RESULTS / "mixture.json")
+    parser.add_argument("--device", default="cpu", help="where ours computes; scikit-learn knows the processor alone")
     parser.add_argument("--quick", action="store_true", help="few codes, to see that it works")
     parser.add_argument("--peak-of", choices=[OURS, THEIRS], help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -201,22 +206,25 @@ def main() -> None:
     }
     figures: dict[str, float] = {}
     for name, case in cases.items():
-        found = compare(case, options.repeats)
+        found = compare(replace(case, device=options.device), options.repeats)
         print(name, found, flush=True)
         figures |= {f"mixture.{name}.{key}": value for key, value in found.items() if key != "bound_gap"}
         figures["mixture.bound_gap"] = max(figures.get("mixture.bound_gap", 0.0), found["bound_gap"])
-    peaks = {engine: _peak(engine, options) for engine in (OURS, THEIRS)}
-    figures["mixture.memory_ratio"] = peaks[OURS] / peaks[THEIRS]
+    peaks: dict[str, float] = {}
+    if options.device == "cpu":
+        peaks = {engine: _peak(engine, options) for engine in (OURS, THEIRS)}
+        figures["mixture.memory_ratio"] = peaks[OURS] / peaks[THEIRS]
     sizes = [1_000, 2_000] if options.quick else [10_000, 30_000, 100_000, 300_000, 1_000_000]
     result = {
         "figures": figures,
         "peak_mib": peaks,
-        "curve": curve(seed, sizes, components, 2, stop=100_000),
+        "curve": curve(seed, sizes, components, 2, 100_000, options.device),
         "iterations": iterations,
         "command": " ".join(["python benchmarks/mixture.py", *sys.argv[1:]]),
         "commit": made_by,
         "seed": seed,
         "versions": versions(),
+        "device": device_name(options.device),
         "machine": machine() | {"threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 1)},
         "seconds": round(time.perf_counter() - begun, 1),
     }

@@ -33,8 +33,9 @@ def debug(
 
     Args:
         classifier: a ``Classifier``; a module that takes images in [0, 1], (n, c, h, w), and returns logits; or any
-            other callable, as ``CallableClassifier`` describes (then there is no repair). A module that needs resizing
-            or normalisation is wrapped first: ``TorchClassifier(module, class_names, mean=..., std=...)``.
+            other callable, as ``CallableClassifier`` describes (then there is no repair). A module is moved to the
+            run's device; one that needs resizing or normalisation is wrapped first: ``TorchClassifier(module,
+            class_names, mean=..., std=..., device=...)``.
         data: the images, split already, or the path of a data set.
         out: folder of the run; the same call goes on where an interrupted one stopped.
         preset: ``default``, or ``paper`` (the published method).
@@ -53,14 +54,14 @@ def debug(
     given = {**(settings or {}), "preset": preset, "seed": seed}
     config = build_config(given, where="settings", defaults={"data": {"source": source}})
     splits = data if isinstance(data, Splits) else read_splits(config)
-    under_test = _as_classifier(classifier, splits)
+    under_test = _as_classifier(classifier, splits, config.device)
     with Run(config, Path(out), classifier=under_test, splits=splits, progress=progress, redo=redo) as run:
         return write_results(run)
 
 
-def _as_classifier(classifier: Classifier | nn.Module | Callable[..., Any], splits: Splits) -> Classifier:
+def _as_classifier(classifier: Classifier | nn.Module | Callable[..., Any], splits: Splits, device: str) -> Classifier:
     if isinstance(classifier, Classifier):
         return classifier
     if isinstance(classifier, nn.Module):
-        return TorchClassifier(classifier, splits.class_names)
+        return TorchClassifier(classifier, splits.class_names, device=device)
     return CallableClassifier(classifier, splits.class_names)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from defuse.classifiers import Classifier, load_classifier
 from defuse.config import build_classifier_settings
+from defuse.devices import pick_device
 from defuse.outcomes import Suite
 
 
@@ -35,4 +36,4 @@ def suite_classifier(
         {"factory": factory, "builtin": builtin, "weights": weights}, changes, where=where
     )
     height, width, channels = suite.cases[0].images.shape[1:]
-    return load_classifier(settings, suite.class_names, (height, width, channels))
+    return load_classifier(settings, suite.class_names, (height, width, channels), pick_device())

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from defuse.classifiers import ClassifierSettings
 from defuse.correct import Correct
 from defuse.data import ReadSettings, SplitSettings
+from defuse.devices import Device
 from defuse.distill import Cost, Distill
 from defuse.errors import ConfigError
 from defuse.generators import VAE
@@ -86,7 +87,7 @@ class LabelConfig(Section):
 
 
 class Config(Section):
-    """Everything that decides a run's result."""
+    """Everything that decides a run's result, and the device to compute it on."""
 
     preset: Preset = "default"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -99,6 +100,8 @@ class Config(Section):
     cost: Cost = Cost()
     label: LabelConfig = LabelConfig()
     correct: Correct = Correct()
+    device: Device = "auto"
+    """Where networks compute: ``auto`` takes a CUDA device where there is one. A run may go on on another device."""
 
     def plain(self) -> dict[str, Any]:
         """Return the configuration as JSON-able values."""

@@ -29,7 +29,7 @@ def load_or_train(config: Config, splits: Splits, path: Path, *, progress: Progr
     """
     settings = config.classifier
     if not settings.trained_here:
-        return load_classifier(settings, splits.class_names, splits.reference.image_shape)
+        return load_classifier(settings, splits.class_names, splits.reference.image_shape, config.device)
     if not path.exists():
         return train_classifier(config, splits, path, progress=progress)
     classifier = untrained(config, splits)
@@ -64,7 +64,8 @@ def untrained(config: Config, splits: Splits) -> TorchClassifier:
         ClassifierError: it cannot be built or trained.
     """
     seed = derive(config.seed, "classifier", "weights")
-    return new_classifier(config.classifier, splits.class_names, splits.reference.image_shape, seed=seed)
+    shape = splits.reference.image_shape
+    return new_classifier(config.classifier, splits.class_names, shape, seed=seed, device=config.device)
 
 
 def read_splits(config: Config) -> Splits:

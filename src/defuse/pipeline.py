@@ -156,13 +156,14 @@ class Run:
                     self.splits.reference,
                     self.splits.validation,
                     seed=derive(self.config.seed, "generator"),
+                    device=self.config.device,
                     checkpoint=self.folder.generator_checkpoint,
                     progress=self.progress,
                 )
                 save_generator(folder, trained.generator)
                 write_json(self.folder.generator_history, asdict(trained.history.best))
                 self.folder.generator_checkpoint.unlink(missing_ok=True)
-        generator = load_generator(folder)
+        generator = load_generator(folder, self.config.device)
         quality = reconstruction_accuracy(generator, classifier.predict, self.splits.validation)
         require(quality, self.config.generator.min_reconstruction, self.splits.class_names)
         return generator, quality
@@ -176,6 +177,7 @@ class Run:
                 self.splits.validation,
                 seed=self.config.seed,
                 folder=self.folder.judges,
+                device=self.config.device,
                 progress=self.progress,
             )
 

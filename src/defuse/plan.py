@@ -139,13 +139,20 @@ def _probe(config: Config, splits: Splits, scratch: Path, progress: Progress) ->
     generator, fit_seconds = _timed(
         lambda: (
             replace(config.generator, epochs=1)
-            .fit(small.reference, small.validation, seed=config.seed, progress=progress)
+            .fit(small.reference, small.validation, seed=config.seed, device=config.device, progress=progress)
             .generator
         )
     )
     judges = replace(config.judges, training=replace(config.judges.training, epochs=1))
     panel, judge_seconds = _timed(
-        lambda: judges.fit(small.reference, small.validation, seed=config.seed, folder=folder.judges, progress=progress)
+        lambda: judges.fit(
+            small.reference,
+            small.validation,
+            seed=config.seed,
+            folder=folder.judges,
+            device=config.device,
+            progress=progress,
+        )
     )
     _, search_seconds = _timed(lambda: _search(config, small, generator, classifier, panel, folder, progress))
     return _Costs(

@@ -44,6 +44,7 @@ def cell(task="thin-6-as-1", level="unseen", rank=2, *, before=20, control=40, a
         "precision": 0.9,
         "ceiling": share(95),
         "repair": repair,
+        "device": "cpu",
         "stages": {},
         "seconds": 1.0,
     }

@@ -26,6 +26,7 @@ from defuse.bench.scoring import (
 )
 from defuse.bench.slices import Ruler
 from defuse.bench.tasks import Kind, Level, Task
+from defuse.devices import device_name, pick_device
 from defuse.generators import reconstruct
 from defuse.judges import Judge, Screen
 from defuse.pixels import to_pixels
@@ -45,7 +46,7 @@ class Cell(Part):
     ``key`` is a hash of all that the result rests on, ``commit`` the code that made it. ``reported`` counts all
     findings, of which the first ten are scored in ``findings``; ``rank`` and ``strict_rank`` are the places of the
     first matches among them. ``ceiling`` is the share of real held-out images of the slice that the method's judges
-    accept, null where it asks none.
+    accept, null where it asks none. ``device`` is where it was computed, for the times.
     """
 
     key: str
@@ -64,6 +65,7 @@ class Cell(Part):
     precision: float | None
     ceiling: Share | None
     repair: RepairScore
+    device: str
     stages: dict[str, float]
     seconds: float
 
@@ -217,6 +219,7 @@ class _Job:
             precision=precision(scores),
             ceiling=Share.of(accepted(outcome.screen, held_out)) if outcome.screen else None,
             repair=score_repair(four, held_out, ground.plain_test()),
+            device=device_name(pick_device()),
             stages=dict(outcome.seconds),
             seconds=round(time.monotonic() - began, 1),
         )

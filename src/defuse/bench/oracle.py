@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool
 
+from defuse.devices import pick_device
 from defuse.judges import Judge, Judges
 from defuse.judges.gates import probability_of
 from defuse.judges.networks import Unanimous
@@ -30,7 +31,7 @@ def train_oracle(splits: Splits, folder: Path, *, epochs: int, progress: Progres
     training = JudgeTraining(epochs=epochs)
     judges = Judges(gate=MEMBERS[:1], label=MEMBERS[1:], training=training)
     seen = LabelledImages.concatenate([splits.reference, splits.test])
-    panel = judges.fit(seen, splits.validation, seed=SEED, folder=folder, progress=progress)
+    panel = judges.fit(seen, splits.validation, seed=SEED, folder=folder, device=pick_device(), progress=progress)
     return Unanimous((panel.gate, panel.label))
 
 

@@ -12,6 +12,7 @@ from defuse.bench.pools import Pool, Pools, read_pools
 from defuse.bench.slices import Cut
 from defuse.bench.tasks import HOMES, Home, Level, Task, tasks_of
 from defuse.classifiers import TorchClassifier, build_network, load_weights, save_weights, train
+from defuse.devices import pick_device
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Splits
 from defuse.seeds import derive
@@ -114,6 +115,7 @@ def taught(ground: Ground, task: Task | None, folder: Path, *, progress: Progres
         home.network, channels, len(lesson.class_names), max(height, width), seed=derive(seed, "weights")
     )
     told = [home.network, asdict(home.training), seed]
+    classifier = TorchClassifier(module, lesson.class_names, device=pick_device())
     title = f"classifier: {task.name if task else 'clean'}"
     path = folder / f"{content_key(told, lesson)}.safetensors"
     if path.exists():
@@ -126,7 +128,7 @@ def taught(ground: Ground, task: Task | None, folder: Path, *, progress: Progres
         validation = ground.visible("unseen").validation
         train(module, lesson, validation, home.training, seed=derive(seed, "training"), progress=named)
         save_weights(path, module)
-    return TorchClassifier(module, lesson.class_names)
+    return classifier
 
 
 def content_key(settings: object, *images: LabelledImages) -> str:

@@ -13,7 +13,8 @@ class ConvVAE(Generator):
     """Encoder and decoder of a variational autoencoder, conditional or not, frozen.
 
     Both calls are differentiable in their images and codes; wrap them in ``torch.inference_mode()`` where no
-    gradient is wanted. They work on the network's device and do no batching of their own.
+    gradient is wanted. They work on the network's device, answer on that of the question, and do no batching of their
+    own.
 
     Args:
         network: the trained autoencoder; it is switched to evaluation and its weights are frozen.
@@ -40,18 +41,24 @@ class ConvVAE(Generator):
         """Return mean and standard deviation of q(z | x, y), or of q(z | x) if not conditional, (n, latent)."""
         if not len(pixels):  # torch cannot fold pixels of no images
             return Posterior(pixels.new_zeros(0, self.latent), pixels.new_zeros(0, self.latent))
-        mean, log_variance = self.network.encoder(pixels, self.network.condition(labels))
-        return Posterior(mean, torch.exp(0.5 * log_variance))
+        mean, log_variance = self.network.encoder(pixels.to(self.device), self._condition(labels))
+        return Posterior(mean.to(pixels.device), torch.exp(0.5 * log_variance).to(pixels.device))
 
     def decode(self, z: Codes, labels: LabelTensor, seed: Pixels | None = None) -> Pixels:  # noqa: ARG002  # learned
         """Return the mean of p(x | z, y), or of p(x | z) if not conditional, (n, c, h, w) in [0, 1]."""
         if not len(z):
             height, width, channels = self.image_shape
             return z.new_zeros(0, channels, height, width)
-        return torch.sigmoid(self.network.decoder(z, self.network.condition(labels))).contiguous()
+        logits = self.network.decoder(z.to(self.device), self._condition(labels))
+        return torch.sigmoid(logits).contiguous().to(z.device)
 
     def log_likelihood(self, pixels: Pixels, labels: LabelTensor) -> Float[Tensor, " n"]:
         """Return the evidence lower bound of each image in nats, with the mean code in place of a draw, (n,)."""
         if not len(pixels):
             return pixels.new_zeros(0)
-        return -self.network.bound(pixels, labels, pixels.new_zeros(len(pixels), self.latent)).total
+        own = pixels.to(self.device)
+        bound = self.network.bound(own, labels.to(self.device), own.new_zeros(len(own), self.latent))
+        return -bound.total.to(pixels.device)
+
+    def _condition(self, labels: LabelTensor) -> Tensor:
+        return self.network.condition(labels.to(self.device))

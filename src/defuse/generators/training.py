@@ -14,13 +14,14 @@ from torch import Tensor
 
 from defuse.augment import Augment, augmented
 from defuse.errors import GeneratorError
+from defuse.generators.likelihood import Bound
 from defuse.generators.networks import Autoencoder
 from defuse.pixels import to_pixels
 from defuse.progress import Progress
 from defuse.records import LabelledImages
 from defuse.rundir import write_bytes
 from defuse.seeds import numpy_rng, torch_rng
-from defuse.types import Labels
+from defuse.types import Codes, Labels, Pixels
 
 TASK = "fit generator"
 WARM_UP = 0.1
@@ -118,7 +119,7 @@ class Progression:
         optimiser = torch.optim.Adam(network.parameters(), fused=True)
         for parameter in network.parameters():  # what Adam itself would make at its first step
             optimiser.state[parameter] = {
-                "step": torch.zeros(()),
+                "step": parameter.new_zeros(()),
                 "exp_avg": torch.zeros_like(parameter),
                 "exp_avg_sq": torch.zeros_like(parameter),
             }
@@ -281,7 +282,7 @@ def _train_epoch(
         state.optimiser.param_groups[0]["lr"] = schedule.rate(step, steps) * 0.5**state.restarts
         pixels = augmented(to_pixels(reference.images[index]), schedule.augment, rng)
         noise = torch.randn(len(index), state.network.shape.latent, generator=rng)
-        result = state.network.bound(pixels, torch.from_numpy(reference.labels[index]), noise)
+        result = _bound(state.network, pixels, reference.labels[index], noise)
         loss = (result.reconstruction + schedule.beta * result.divergence).mean()
         total += float(result.total.detach().mean())
         if not math.isfinite(total):
@@ -310,9 +311,15 @@ def evaluate(network: Autoencoder, images: LabelledImages, seed: int) -> tuple[f
     sums = [0.0, 0.0]
     for start in range(0, len(images), EVALUATION_BATCH):
         rows = slice(start, start + EVALUATION_BATCH)
-        labels = torch.from_numpy(images.labels[rows])
-        noise = torch.randn(len(labels), network.shape.latent, generator=rng)
-        result = network.bound(to_pixels(images.images[rows]), labels, noise)
+        pixels = to_pixels(images.images[rows])
+        noise = torch.randn(len(pixels), network.shape.latent, generator=rng)
+        result = _bound(network, pixels, images.labels[rows], noise)
         sums[0] += float(result.reconstruction.sum())
         sums[1] += float(result.divergence.sum())
     return sums[0] / len(images), sums[1] / len(images)
+
+
+def _bound(network: Autoencoder, pixels: Pixels, labels: Labels, noise: Codes) -> Bound:
+    """Ask for the bound where the weights are; images and noise were drawn on the processor, alike for any device."""
+    device = next(network.parameters()).device
+    return network.bound(pixels.to(device), torch.from_numpy(labels).to(device), noise.to(device))

@@ -79,6 +79,7 @@ class VAE:
         held_out: LabelledImages,
         *,
         seed: int,
+        device: torch.device | str = "cpu",
         checkpoint: Path | None = None,
         progress: Progress = silent,
     ) -> TrainedVAE:
@@ -87,7 +88,8 @@ class VAE:
         Args:
             reference: at least two images, sides from 8 to 128, one or three channels.
             held_out: at least one image, of the same shape and classes.
-            seed: decides the first weights and every later draw.
+            seed: decides the first weights and every later draw, whatever the device.
+            device: where the networks are trained, and stay.
             checkpoint: where to keep the state after each epoch. A training that was killed and is started again
                 with the same path goes on from there and ends in the same weights, byte for byte (same machine and
                 thread count); one that had ended returns at once. The caller removes the file.
@@ -98,7 +100,7 @@ class VAE:
                 stopped being a number.
         """
         _check(reference, held_out)
-        network = _network(self.architecture(reference), derive(seed, "generator", "weights"))
+        network = _network(self.architecture(reference), derive(seed, "generator", "weights")).to(device)
         history = train(
             Progression.start(network),
             reference,

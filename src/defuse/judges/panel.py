@@ -4,6 +4,7 @@ from dataclasses import dataclass as record
 from pathlib import Path
 from typing import Annotated
 
+import torch
 from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
@@ -90,11 +91,20 @@ class Judges:
         *,
         seed: int,
         folder: Path,
+        device: torch.device | str = "cpu",
         progress: Progress = silent,
     ) -> JudgePanel:
         """Train every judge that ``folder`` does not hold yet, and return the panel.
 
         Each judge is stored as soon as it is trained, so that an interrupted fit goes on where it stopped.
+
+        Args:
+            reference: to train on.
+            validation: to calibrate on.
+            seed: of every random step.
+            folder: where judges are, or will be.
+            device: where they are trained, and stay.
+            progress: told of every step.
 
         Raises:
             ClassifierError: a judge's training diverges, or its stored weights cannot be read.
@@ -104,7 +114,7 @@ class Judges:
         members: dict[str, list[NetworkJudge]] = {"gate": [], "label": []}
         for group, names in groups.items():
             for number, name in enumerate(names):
-                member = _Member(name, folder / f"{group}-{number}", derive(seed, "judges", group, number))
+                member = _Member(name, folder / f"{group}-{number}", derive(seed, "judges", group, number), device)
                 members[group].append(member.obtain(self.training, reference, validation, progress))
         every = (*members["gate"], *members["label"])
         return JudgePanel(
@@ -120,6 +130,7 @@ class _Member:
     network: str
     stem: Path
     seed: int
+    device: torch.device | str
 
     def obtain(
         self, training: Training, reference: LabelledImages, validation: LabelledImages, progress: Progress
@@ -133,7 +144,7 @@ class _Member:
             seed=derive(self.seed, "weights"),
         )
         weights, complete = self.stem.with_suffix(".safetensors"), self.stem.with_suffix(".json")
-        classifier = TorchClassifier(module, reference.class_names)
+        classifier = TorchClassifier(module, reference.class_names, device=self.device)
         if complete.exists():
             load_weights(weights, module)
             return NetworkJudge(classifier, _temperature(complete))
