@@ -62,6 +62,15 @@ def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
+def copy_folder(source: Path, target: Path) -> None:
+    """Copy a folder such that ``target`` is whole or not there; what lay there goes."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.copytree(source, temporary)
+    shutil.rmtree(target, ignore_errors=True)
+    temporary.replace(target)
+
+
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file that this package wrote, as 64 hexadecimal digits.
 
@@ -188,6 +197,15 @@ class RunDir:
     def summary(self) -> Path:
         """Counts, rates, timings, versions."""
         return self.root / "summary.json"
+
+    @property
+    def rounds(self) -> Path:
+        """What every round found, when there were several."""
+        return self.root / "rounds.json"
+
+    def round(self, number: int) -> Path:
+        """Folder of a round after the first."""
+        return self.root / "rounds" / str(number)
 
     @property
     def timings(self) -> Path:

@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pyarrow.parquet as pq
@@ -197,6 +198,33 @@ def test_verify_tells_what_is_gone_left_and_new(defuse, finished, tmp_path):
     said = good(defuse("verify", "--out", out))
     assert f"repaired_kept_per_100000: {told['repaired_kept_per_100000']}\n" in said
     assert f"gone: {', '.join(told['gone']) or 'none'}\n" in said
+
+
+def test_rounds_are_told_in_a_table(defuse, finished, tmp_path):
+    out = finished.copy(tmp_path / "run")
+    rounds = json.loads(good(defuse("run", "--out", out, "--rounds", 2, "--json")))
+    assert [each["round"] for each in rounds] == list(range(1, len(rounds) + 1))
+    said = good(defuse("run", "--out", out, "--rounds", 2)).splitlines()
+    assert said[0].split() == [
+        "round",
+        "kept",
+        "per",
+        "100,000",
+        "regions",
+        "test",
+        "accuracy",
+        "bugs",
+        "back",
+        "folder",
+    ]
+    for line, each in zip(said[1:], rounds, strict=False):
+        assert line.split()[:3] == [
+            str(each["round"]),
+            f"{100_000 * each['kept_rate']['value']:.1f}",
+            str(each["regions"]),
+        ]
+    last = [each for each in rounds if each["repaired"]][-1]
+    assert f"Repaired model: {RunDir(Path(last['folder'])).repaired}" in said
 
 
 def test_check_writes_junit(defuse, finished, tmp_path):

@@ -1,11 +1,11 @@
 """What cells share: generators and judges, trained once and found again by what they were trained on."""
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
 from defuse.bench.planting import content_key
 from defuse.pipeline import Run
+from defuse.rundir import copy_folder
 
 
 def borrow(run: Run, library: Path) -> None:
@@ -23,22 +23,13 @@ def borrow(run: Run, library: Path) -> None:
     generator = {name: value for name, value in asdict(config.generator).items() if name != "min_reconstruction"}
     kept = library / "generators" / content_key([generator, config.seed], *seen)
     if kept.exists() and not run.folder.generator_history.exists():
-        _copy(kept, run.folder.generator)
+        copy_folder(kept, run.folder.generator)
     _ = run.generator
     if not kept.exists():
-        _copy(run.folder.generator, kept)
+        copy_folder(run.folder.generator, kept)
     kept = library / "judges" / content_key([judges, config.seed], *seen)
     if kept.exists():
-        _copy(kept, run.folder.judges)
+        copy_folder(kept, run.folder.judges)
     _ = run.panel
     if not kept.exists():
-        _copy(run.folder.judges, kept)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a folder such that ``target`` is whole or not there; what lay there goes."""
-    temporary = target.with_name(f".{target.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(source, temporary)
-    shutil.rmtree(target, ignore_errors=True)
-    temporary.replace(target)
+        copy_folder(run.folder.judges, kept)

@@ -81,6 +81,9 @@ def run(
     seed: Seed = None,
     changes: Settings = None,
     focus: Focus = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="Debug the repaired model again, so many rounds in all at most.")
+    ] = 1,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show plan, time and disk, from a short probe.")] = False,
     redo: Redo = False,
@@ -103,7 +106,22 @@ def run(
             planned = plan(settled, folder, progress=bars)
         tell(planned.model_dump(mode="json"), plan_lines(planned, folder), as_json=as_json, quiet=quiet)
         return
-    _finish(settled, folder, redo=redo, quiet=quiet, as_json=as_json)
+    if rounds > 1:
+        _rounds(settled, folder, rounds, redo=redo, quiet=quiet, as_json=as_json)
+    else:
+        _finish(settled, folder, redo=redo, quiet=quiet, as_json=as_json)
+
+
+def _rounds(config: "Config", folder: Path, count: int, *, redo: bool, quiet: bool, as_json: bool) -> None:
+    from defuse.cli.show import round_lines
+    from defuse.rounds import run_rounds
+
+    with open_run(config, folder, quiet=quiet, redo=redo) as opened:
+        done = list(run_rounds(opened, count))
+    told = [each.summary for each in done]
+    tell([each.model_dump(mode="json") for each in told], round_lines(told), as_json=as_json, quiet=quiet)
+    if done[0].results.unrepaired:
+        raise typer.Exit(UNREPAIRED)
 
 
 def _finish(

@@ -7,7 +7,12 @@ from typing import Any
 from defuse.pipeline import Run
 from defuse.plan import Plan
 from defuse.results import Results
+from defuse.rounds import RoundSummary
+from defuse.rundir import RunDir
 from defuse.summary import FlipsSummary, RegionSummary, ScoresSummary, Share, Summary
+
+SHOWN_BACK = 3
+"""How many old bugs a round's line names."""
 
 SHOWN_REGIONS = 10
 """How many regions the closing words name."""
@@ -41,6 +46,19 @@ def closing_lines(results: Results) -> list[str]:
         lines.append(f"  ... and {len(summary.regions) - SHOWN_REGIONS} more, in the report")
     lines += _repair_lines(summary)
     return [*lines, f"Report: {results.report}"]
+
+
+def round_lines(rounds: Sequence[RoundSummary]) -> list[str]:
+    """Say what each round found, and which model the last repair left."""
+    lines = ["round  kept per 100,000  regions  test accuracy  bugs back  folder"]
+    for each in rounds:
+        kept = 100_000 * (each.kept_rate.value or 0.0)
+        back = ", ".join(each.back[:SHOWN_BACK]) + (" ..." if len(each.back) > SHOWN_BACK else "") or "none"
+        accuracy = f"{100 * (each.test_accuracy.value or 0.0):.2f} %"
+        lines.append(f"{each.round:>5}{kept:>18.1f}{each.regions:>9}{accuracy:>15}{back:>11}  {each.folder}")
+    repaired = [each for each in rounds if each.repaired]
+    left = f"{RunDir(Path(repaired[-1].folder)).repaired}" if repaired else "none; the given model was kept"
+    return [*lines, f"Repaired model: {left}", f"Report: {RunDir(Path(rounds[-1].folder)).report}"]
 
 
 def _region_line(region: RegionSummary) -> str:

@@ -1,0 +1,112 @@
+"""Round after round: the repaired model is the next round's model under test, until no bug is left or no gain comes."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from defuse.classifiers import TorchClassifier
+from defuse.correct import check
+from defuse.outcomes import Suite
+from defuse.pipeline import Run
+from defuse.results import Results, write_results
+from defuse.rundir import copy_folder, write_json
+from defuse.summary import Part, Share
+
+
+class RoundSummary(Part):
+    """One round in ``rounds.json``.
+
+    ``kept_rate`` is failures kept over candidates, on the model that the round began with; ``repaired`` says whether
+    it ended with another. ``test_accuracy`` is that of the model it ended with; ``back`` names the bugs of earlier
+    rounds that this model has again, as ``round/region``.
+    """
+
+    round: int
+    folder: str
+    regions: int
+    kept_rate: Share
+    repaired: bool
+    test_accuracy: Share
+    back: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Round:
+    """A finished round: its results, and what it says in the table of all rounds."""
+
+    results: Results
+    summary: RoundSummary
+
+
+def run_rounds(first: Run, count: int) -> Iterator[Round]:
+    """Run an opened run, and then up to ``count`` - 1 more on the model that each repair leaves.
+
+    Round n lies in ``rounds/n`` of the first one's folder; generator and judges are the first one's, and its seed is
+    larger by n - 1. The rounds end when a model cannot be repaired, no region is reported, no repair meets the caps,
+    or a search keeps no fewer failures than the one before. Called again, it goes on where it stopped; where earlier
+    rounds have changed since, later ones are made anew. ``rounds.json`` tells of all that are done.
+
+    Raises:
+        DefuseError: as ``Run``.
+    """
+    suites: dict[int, Suite] = {}
+    done: list[RoundSummary] = []
+    for run in _runs(first, count):
+        number = len(done) + 1
+        results = write_results(run)
+        summary = _summary(number, run, results, suites)
+        suites[number] = run.suite
+        done.append(summary)
+        write_json(first.folder.rounds, [each.model_dump(mode="json") for each in done])
+        yield Round(results, summary)
+        if number > 1 and not _fewer(done[-1].kept_rate, done[-2].kept_rate):
+            return
+
+
+def _runs(first: Run, count: int) -> Iterator[Run]:
+    """Yield the opened runs, each to be finished before the next is asked for."""
+    yield first
+    run = first
+    for number in range(2, count + 1):
+        model = _repaired(run)
+        if model is None:
+            return
+        config = first.config.model_copy(update={"seed": first.config.seed + number - 1})
+        folder = first.folder.round(number)
+        with Run(config, folder, classifier=model, splits=first.splits, progress=first.progress, redo=True) as run:
+            for name in ("generator", "judges"):
+                if not (folder / name).exists():
+                    copy_folder(first.folder.root / name, folder / name)
+            yield run
+
+
+def _repaired(run: Run) -> TorchClassifier | None:
+    """Return the model that a finished run's repair left; None where it left none."""
+    corrected = run.corrected
+    if corrected is None or corrected.repair is None or corrected.repair.chosen is None:
+        return None
+    return corrected.classifier
+
+
+def _summary(number: int, run: Run, results: Results, earlier: Mapping[int, Suite]) -> RoundSummary:
+    model, told = _repaired(run), results.summary
+    now = model or run.classifier
+    back = [
+        f"{of}/{result.region}"
+        for of, suite in earlier.items()
+        if suite.cases
+        for result in check(suite, now)
+        if result.blocks
+    ]
+    return RoundSummary(
+        round=number,
+        folder=str(run.folder.root),
+        regions=len(told.regions),
+        kept_rate=told.search.kept_rate,
+        repaired=model is not None,
+        test_accuracy=told.test_accuracy if told.repair is None else told.repair.after.test_accuracy,
+        back=tuple(back),
+    )
+
+
+def _fewer(now: Share, before: Share) -> bool:
+    return (now.value or 0.0) < (before.value or 0.0)
