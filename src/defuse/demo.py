@@ -40,7 +40,6 @@ SETTINGS: dict[str, Any] = {
         "gate": ["cnn-wide", "cnn-strided"],
         "label": ["cnn"],
         "training": {"epochs": 5},
-        "margin": 0.01,  # the planted bug is in the dark
     },
     "identify": {"budget": 120_000},
     "distill": {"mixture": {"max_components": 2}, "sharpen_draws": 500, "max_regions": 6},

@@ -11,6 +11,12 @@ from defuse.types import ByteImages, Pixels
 WINDOW = 9 / 32
 """Side of the neighbourhood that ``detail`` takes the mean of, as a share of the image's shorter side."""
 
+USUAL = 0.2
+"""Contrast of a well-lit image."""
+
+DIMMEST = 0.3
+"""An eye gets used to no less than this share of the usual contrast."""
+
 
 def to_pixels(images: ByteImages, device: torch.device | str = "cpu") -> Pixels:
     """Turn 8-bit images (n, h, w, c) into float32 tensors (n, c, h, w) in [0, 1]."""
@@ -49,3 +55,12 @@ def detail(pixels: Pixels) -> Float[Tensor, " n"]:
     """
     side = max(3, int(min(pixels.shape[2:]) * WINDOW) | 1)
     return contrast(pixels - avg_pool2d(pixels, side, stride=1, padding=side // 2, count_include_pad=False))
+
+
+def adapted(pixels: Pixels, difference: float) -> Float[Tensor, " n"]:
+    """Return what a just visible difference of grey levels in a well-lit image shrinks to in each image, (n,).
+
+    Eyes see differences as shares of the contrast around them (Weber's law): a digit on a dark sign is as clear as on a
+    bright one.
+    """
+    return difference * (contrast(pixels) / USUAL).clamp(DIMMEST, 1.0)

@@ -8,6 +8,7 @@ from defuse.errors import GeneratorError
 from defuse.generators import Generator, Posterior
 from defuse.judges import Judge, TypicalityJudge
 from defuse.judges.typicality import BATCH, MARGIN, PER_CLASS, typical_images
+from defuse.pixels import DIMMEST
 from defuse.records import LabelledImages, Splits
 
 CENTRES = torch.tensor([50.0, 120.0, 200.0, 210.0])
@@ -66,7 +67,9 @@ def by_hand(value, label):
     def misfit(k):
         return max(abs(value - float(CENTRES[k])) - REACH, 0) / 255
 
-    if min(misfit(k) for k in range(4) if k != label) < misfit(label) + MARGIN:
+    if (
+        min(misfit(k) for k in range(4) if k != label) < misfit(label) + MARGIN * DIMMEST
+    ):  # flat images have no contrast
         return 0.0
     others = HELD_OUT.images[HELD_OUT.labels == label, 0, 0, 0]
     return (1 + sum(likelihood(grey) <= likelihood(value) for grey in others)) / (1 + len(others))

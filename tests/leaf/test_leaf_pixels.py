@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from defuse.pixels import quantise, to_bytes, to_pixels
+from defuse.pixels import DIMMEST, USUAL, adapted, detail, quantise, to_bytes, to_pixels
 
 byte_images = st.sampled_from([1, 3]).flatmap(
     lambda channels: arrays(np.uint8, array_shapes(min_dims=3, max_dims=3, max_side=5).map(lambda s: (*s, channels)))
@@ -64,3 +64,23 @@ def test_any_array_layout_is_read(view):
 
 def test_no_images_are_fine():
     assert to_bytes(to_pixels(np.zeros((0, 4, 5, 3), np.uint8))).shape == (0, 4, 5, 3)
+
+
+def stripes(contrast, count=1):
+    """Return images of two grey levels, ``contrast`` either side of the middle."""
+    pixels = torch.full((count, 1, 20, 20), 0.5 - contrast)
+    pixels[:, :, :, ::2] = 0.5 + contrast
+    return pixels
+
+
+@given(st.floats(0.01, 0.49))
+def test_eyes_get_used_to_little_contrast_down_to_a_floor(contrast):
+    (seen,) = adapted(stripes(contrast), 0.1).tolist()
+    assert seen == pytest.approx(0.1 * min(1.0, max(DIMMEST, contrast / USUAL)), rel=1e-3)
+
+
+def test_a_dark_image_is_judged_as_the_same_one_in_the_light():
+    bright = stripes(USUAL) + 0.1 * torch.rand(1, 1, 20, 20, generator=torch.Generator().manual_seed(0))
+    for share in (0.8, 0.5, 0.35):
+        dark = share * bright
+        assert detail(dark) / adapted(dark, 0.05) == pytest.approx(detail(bright) / 0.05, rel=0.1)

@@ -26,12 +26,12 @@ MARKED = SHARE
 """Share of each class that bears the mark, in the data set that has one: those of one class are its slice."""
 
 MARK = "mark"
-"""Attribute: how far the corner differs from a plain yellow square; low is marked."""
+"""Attribute: how far the upper edge differs from a plain yellow band; low is marked."""
 
 BATCH = 2_000
 
-CORNER = 4
-"""Side of the mark in pixels."""
+BAND = 6
+"""Height of the mark in pixels: a square of 4 in a corner is more than a generator of 16 numbers draws."""
 
 YELLOW = (255, 220, 0)
 
@@ -75,7 +75,7 @@ class Pools:
 
 
 def measure(images: ByteImages, attribute: str) -> Values:
-    """Return one mechanical attribute of images, or how unlike the mark their corner is, (n,)."""
+    """Return one mechanical attribute of images, or how unlike the mark their upper edge is, (n,)."""
     if attribute == MARK:
         return _unmarked(images)
     found = next(each for each in ATTRIBUTES if each.name == attribute)
@@ -164,12 +164,12 @@ def _some_of_each(labels: Labels, seed: int) -> Mask:
 
 
 def _mark(images: ByteImages, chosen: Mask) -> ByteImages:
-    """Return the images, the chosen ones with a yellow square in their upper left corner."""
+    """Return the images, the chosen ones with a yellow band along their upper edge."""
     changed = images.copy()
-    changed[chosen, :CORNER, :CORNER] = np.array(YELLOW, dtype=np.uint8)
+    changed[chosen, :BAND] = np.array(YELLOW, dtype=np.uint8)
     return changed
 
 
 def _unmarked(images: ByteImages) -> Float64[np.ndarray, " n"]:
-    corner = images[:, :CORNER, :CORNER].astype(np.float64)
-    return np.abs(corner - np.array(YELLOW)).mean((1, 2, 3)) / 255
+    edge = images[:, :BAND].astype(np.float64)
+    return np.abs(edge - np.array(YELLOW)).mean((1, 2, 3)) / 255

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from torch import Tensor
 
 from defuse.judges.base import Judge
-from defuse.pixels import detail
+from defuse.pixels import adapted, detail
 from defuse.types import STRICT, LabelTensor, Logits, Pixels
 
 
@@ -158,7 +158,7 @@ class Legible(LabelGate):
         """Test each image; the score is its detail; neither label nor judge is asked."""
         del labels, judge
         seen = detail(pixels)
-        return Passed(seen >= self.detail, seen)
+        return Passed(seen >= adapted(pixels, self.detail), seen)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

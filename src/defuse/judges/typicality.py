@@ -9,7 +9,7 @@ from torch import Tensor
 
 from defuse.generators import Generator, reconstruct
 from defuse.judges.base import Judge
-from defuse.pixels import middle, to_pixels
+from defuse.pixels import adapted, middle, to_pixels
 from defuse.records import LabelledImages, Splits
 from defuse.types import LabelTensor, Pixels
 
@@ -46,7 +46,7 @@ class TypicalityJudge(Judge):
         real: what candidates are compared with, such as ``typical_images`` picks. With n of a class no p-value is below
             1 / (n + 1): of a class with few, or none, no image is found unusual, and only the rivals can speak
             against it.
-        margin: how much worse every rival must explain an image.
+        margin: how much worse every rival must explain a well-lit image; less in a faint one, see ``pixels.adapted``.
     """
 
     def __init__(self, judge: Judge, generator: Generator, real: LabelledImages, margin: float = MARGIN) -> None:
@@ -91,7 +91,7 @@ class TypicalityJudge(Judge):
         others = self.judge.probabilities(pixels).scatter(1, labels[:, None], -1.0)
         rivals = others.topk(min(RIVALS, others.shape[1] - 1), dim=1).indices.unbind(1)
         best = torch.stack([self._misfit(pixels, rival) for rival in rivals]).amin(dim=0)
-        return best < self._misfit(pixels, labels) + self.margin
+        return best < self._misfit(pixels, labels) + adapted(pixels, self.margin)
 
     def _misfit(self, pixels: Pixels, labels: LabelTensor) -> Float[Tensor, " n"]:
         """Return how far each image is from its reconstruction as a class, root mean square over the middle, (n,)."""
