@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from bench_makers import TASK
@@ -53,12 +51,6 @@ def test_half_is_what_counts_where_the_slice_is_rarer():
 def test_another_class_or_another_answer_is_no_match(about):
     assert not score(10, 0, **about).match
     assert (score(10, 0, **about).inside is None) == ("label" in about)
-
-
-def test_a_bug_without_an_answer_takes_any():
-    values = np.full(10, 0.1)
-    rare = replace(TASK, answer=None, kind="rare")
-    assert score_finding(finding(predicted=7), rare, values, RULER, np.ones(10, dtype=bool)).match
 
 
 def test_too_few_failing_images_prove_nothing():

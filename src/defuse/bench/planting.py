@@ -89,8 +89,6 @@ class Ground:
         if task is None:
             return pool.images
         inside = self.members(pool, task.name)
-        if task.answer is None or task.kind == "rare":
-            return pool.images.take(~inside)
         images = pool.images
         labels = np.where(inside, task.answer, images.labels)
         return LabelledImages(images.images, labels, images.class_names, images.rows)

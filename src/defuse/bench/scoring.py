@@ -75,7 +75,7 @@ def score_finding(finding: Finding, task: Task, values: Values, ruler: Ruler, re
         ruler: says which values lie in the slice.
         real: which failing images show the finding's label to the oracle, (n,).
     """
-    about = finding.label == task.label and (task.answer is None or finding.predicted == task.answer)
+    about = (finding.label, finding.predicted) == (task.label, task.answer)
     inside = float(ruler.inside(values).mean()) if finding.label == task.label and len(values) else None
     counts = about and inside is not None and len(values) >= FEWEST_FAILING and inside >= LIFT * ruler.natural
     return FindingScore(

@@ -1,14 +1,14 @@
 """The task table: which bug is planted where."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from defuse.bench.slices import Side, Slice
 from defuse.classifiers import Training
 from defuse.errors import ConfigError
 
-Kind = Literal["corrupted", "rare", "correlated"]
+Kind = Literal["corrupted", "correlated"]
 Level = Literal["seen", "unseen"]
 LEVELS: tuple[Level, ...] = ("seen", "unseen")
 
@@ -23,9 +23,10 @@ class Task:
         label: index of the class that the slice belongs to.
         attribute: measured on images, real or generated.
         side: which end of it.
-        answer: index of the class that the slice is read as; None where any wrong answer will do.
-        kind: ``corrupted``: the slice is taught as the other class. ``rare``: it is never taught. ``correlated``: a cue
-            that has nothing to do with the class is taught to mean the other class, where it comes with this one.
+        answer: index of the class that the slice is read as.
+        kind: ``corrupted``: the slice is taught as the other class. ``correlated``: a cue that has nothing to do with
+            the class is taught to mean the other class, where it comes with this one. Slices that were merely never
+            taught made no bugs: leaning 7s and bright bags were read right all the same, 96 and 97 of 100.
         cut_by: factor of the renderer that the slice is cut by; empty where that is ``attribute`` itself.
         cut_side: which end of that factor.
     """
@@ -35,7 +36,7 @@ class Task:
     label: int
     attribute: str
     side: Side
-    answer: int | None
+    answer: int
     kind: Kind = "corrupted"
     cut_by: str = ""
     cut_side: Side = "low"
@@ -55,10 +56,10 @@ TASKS = (
     Task("thin-6-as-1", "mnist", 6, "thickness", "low", 1),
     Task("thick-3-as-8", "mnist", 3, "thickness", "high", 8),
     Task("right-4-as-9", "mnist", 4, "slant", "high", 9),
-    Task("left-7-missing", "mnist", 7, "slant", "low", None, "rare"),
+    Task("left-7-as-2", "mnist", 7, "slant", "low", 2),
     Task("dark-pullover-as-coat", "fashion", 2, "light", "low", 4),
     Task("narrow-dress-as-trouser", "fashion", 3, "height_over_width", "high", 1),
-    Task("bright-bag-missing", "fashion", 8, "light", "high", None, "rare"),
+    Task("bright-bag-as-shirt", "fashion", 8, "light", "high", 6),
     Task("dark-50-as-80", "gtsrb", 2, "light", "low", 5),
     Task("blurred-30-as-70", "gtsrb", 1, "sharpness", "low", 4),
     Task("faint-yield-as-priority", "gtsrb", 13, "contrast", "low", 12),
@@ -72,6 +73,9 @@ QUICK = ("thin-6-as-1", "narrow-dress-as-trouser", "signs-dark-50-as-80", "marke
 
 TAUGHT = Training(epochs=15, batch_size=128)
 """How classifiers are trained: to convergence, without changes of light or shape that would blur a slice's edge."""
+
+TAUGHT_LONGER = replace(TAUGHT, epochs=30)
+"""After 15 epochs on digits, fine-tuning on reference data alone undoes more than half of an unseen bug."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ class Home:
 
 
 HOMES: Mapping[str, Home] = {
-    "mnist": Home(),
+    "mnist": Home(training=TAUGHT_LONGER),
     "fashion": Home(),
     "gtsrb": Home("resnet", settings={"generator": {"latent": 32, "epochs": 20}}),
     "signs": Home(),
