@@ -1,5 +1,6 @@
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -142,6 +143,13 @@ def test_recipe_counts_and_leaves_the_same_seed_the_same_weights(toy, recipe):
     first = state(tune(toy, 1.0, recipe=recipe))
     assert same(first, state(tune(toy, 1.0, recipe=recipe)))
     assert not same(first, state(tune(toy, 1.0)))
+
+
+def test_where_answers_are_kept_reference_images_stay_as_they_are(toy):
+    """Without the region term (lambda 0) nothing is left to augment; the control's images are changed."""
+    keeping, plain = Recipe(1e-3, keep_answers=True), Recipe(1e-3)
+    assert same(state(tune(toy, 0.0, recipe=replace(keeping, augment="affine"))), state(tune(toy, 0.0, recipe=keeping)))
+    assert not same(state(tune(toy, 0.0, recipe=replace(plain, augment="affine"))), state(tune(toy, 0.0, recipe=plain)))
 
 
 def test_lambda_zero_is_the_control_bit_by_bit_whatever_the_region_holds(toy):
