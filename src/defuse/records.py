@@ -129,15 +129,34 @@ class ProposalCount:
 
 
 @dataclass(frozen=True)
+class CoveragePoint:
+    """How far one proposal's search has come.
+
+    Attributes:
+        candidates: how many it has drawn.
+        kept: how many failures they brought.
+        confusions: of how many different kinds, (label, answer).
+        covered: estimated share of further failures whose kind was seen already; None before the first failure.
+    """
+
+    candidates: int
+    kept: int
+    confusions: int
+    covered: float | None
+
+
+@dataclass(frozen=True)
 class Search:
     """What identify did: counts per proposal and how many candidates each gate let through.
 
     ``gates`` holds (name, tested, passed) in the order of testing; a gate sees only what earlier gates passed.
+    ``coverage`` is a curve over the budget of the first proposal.
     """
 
     counts: tuple[ProposalCount, ...]
     gates: tuple[tuple[str, int, int], ...]
     seconds: float
+    coverage: tuple[CoveragePoint, ...] = ()
 
     @property
     def candidates(self) -> int:

@@ -1,5 +1,6 @@
 """``summary.json``: what a run found and did, in figures. The classes below are its schema."""
 
+from dataclasses import asdict
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
@@ -52,6 +53,19 @@ class ProposalSummary(Part):
     kept: int
 
 
+class CoverageSummary(Part):
+    """How far the first proposal's search has come, a point of a curve over its budget.
+
+    ``covered`` estimates what share of further failures is of a confusion seen already (Good and Turing); null before
+    the first failure.
+    """
+
+    candidates: int
+    kept: int
+    confusions: int
+    covered: float | None
+
+
 class GateSummary(Part):
     """How many reached a gate and how many passed it."""
 
@@ -70,6 +84,7 @@ class SearchSummary(Part):
     kept_rate: Share
     proposals: tuple[ProposalSummary, ...]
     gates: tuple[GateSummary, ...]
+    coverage: tuple[CoverageSummary, ...] = ()
 
 
 class RegionSummary(Part):
@@ -301,6 +316,7 @@ def summarise(run: Run) -> Summary:
                 for c in search.counts
             ),
             gates=tuple(GateSummary(gate=g, tested=tested, passed=passed) for g, tested, passed in search.gates),
+            coverage=tuple(CoverageSummary(**asdict(point)) for point in search.coverage),
         ),
         regions=_regions(run),
         regions_fitted=run.regions.fitted,

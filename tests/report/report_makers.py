@@ -8,6 +8,7 @@ from defuse.generators import ReconstructionQuality
 from defuse.outcomes import Flips, RegionScore, Repair, Scores, SweepPoint
 from defuse.records import (
     Answer,
+    CoveragePoint,
     Evidence,
     LabelledImages,
     NearestImages,
@@ -106,6 +107,7 @@ def make_context(names=NAMES, pairs=PAIRS, **changes):
             (ProposalCount("posterior_noise", 90_000, 4_210, 612), ProposalCount("beta_noise", 10_000, 402, 56)),
             (("reconstructs", 100_000, 98_731), ("misclassified", 98_731, 4_612), ("keeps_label", 4_612, 668)),
             93.4,
+            (CoveragePoint(45_000, 300, 9, 0.99), CoveragePoint(90_000, 612, 11, 0.984)),
         ),
         bound=93.27,
         reconstruction=ReconstructionQuality(Rate(4921, 4942), tuple(Rate(480 + i, 494) for i in range(len(names)))),

@@ -16,6 +16,7 @@ from defuse.classes import ClassPair, PairText, read_pair
 from defuse.classifiers import Classifier
 from defuse.errors import ConfigError
 from defuse.generators import Generator
+from defuse.identify.coverage import coverage_curve
 from defuse.identify.proposals import AggregatePosterior, AnyProposal, PosteriorNoise, Proposal, StyleTransfer
 from defuse.identify.seeds import Reconstructs, Seeds, encode_seeds
 from defuse.identify.shards import Shard, counts, gate_counts, join, read_shard, write_shard
@@ -135,7 +136,8 @@ class Identify:
                 write_shard(path, worker.search(number))
             shards.append(read_shard(path))
             progress("identify", number + 1, self.shards, _note(shards))
-        search = Search(counts(shards), self._seed_gate(shards[0]) + gate_counts(shards), time.monotonic() - began)
+        gates = self._seed_gate(shards[0]) + gate_counts(shards)
+        search = Search(counts(shards), gates, time.monotonic() - began, coverage_curve(shards))
         return Identified(join([shard.failures for shard in shards]), search)
 
     @property

@@ -131,6 +131,19 @@ def searched(context: ReportContext) -> str:
     )
 
 
+def covered(context: ReportContext) -> str:
+    """Return how much of what there is to find was found, in one sentence; empty where nothing is known of it."""
+    search = context.search
+    last = search.coverage[-1] if search.coverage else None
+    if last is None or last.covered is None:
+        return ""
+    return (
+        f"Of the failures that more candidates of {plain(search.counts[0].proposal)} would bring, about "
+        f"{100 * last.covered:.0f} % are of the {count(last.confusions, 'confusion')} that it has found already "
+        "(Good and Turing's estimate)."
+    )
+
+
 def pairs(context: ReportContext) -> str:
     """Return which class is read as which, most regions first; empty without a bug."""
     names = context.class_names
