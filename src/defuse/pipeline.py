@@ -186,7 +186,7 @@ class Run:
         """Who decides whether an image still shows its label: the panel's gate, and a generator that knows classes."""
         panel, validation = self.panel, self.splits.validation
         under_test = accuracy(self.classifier, validation)
-        best = max(panel.accuracy[: len(self.config.judges.gate)], key=lambda rate: rate.value)
+        best = max(panel.accuracy[: self.config.judges.gating], key=lambda rate: rate.value)
         if best.value < under_test.value - WEAKER:
             _LOG.warning(
                 "judges: the best of the gate reads %.1f %% of the validation images right, the classifier under test "

@@ -97,7 +97,7 @@ def plan(config: Config, out: Path, *, progress: Progress = silent) -> Plan:
         ),
         StagePlan(
             stage="judges",
-            work=f"{len(config.judges.gate)} that gate, {len(config.judges.label)} that label",
+            work=f"{config.judges.gating} that gate, {len(config.judges.label)} that label",
             seconds=probe.judges * config.judges.training.epochs * reference,
         ),
         StagePlan(

@@ -1,11 +1,13 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
+from defuse.classifiers import ClassifierSettings
 from defuse.errors import ClassifierError, RunError
 from defuse.judges import Judges
 from defuse.judges.panel import JudgeTraining
@@ -212,3 +214,48 @@ def test_bad_input_training_that_diverges(tmp_path):
     with pytest.raises(ClassifierError, match="training: the loss became"):
         fit(tmp_path, settings)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module of the user's with two judges: one that reads the bars, one that always says "left"."""
+    (tmp_path / "mine.py").write_text(
+        "import numpy as np\n"
+        "from defuse.classifiers import CallableClassifier\n"
+        "NAMES = ('left', 'middle', 'right')\n"
+        "def reader():\n"
+        "    sums = lambda images: np.stack([images[:, :, 5 * k : 5 * k + 4].mean((1, 2, 3)) for k in range(3)], 1)\n"
+        "    return CallableClassifier(sums, NAMES)\n"
+        "def stubborn():\n"
+        "    return CallableClassifier(lambda images: np.tile([9.0, 0.0, 0.0], (len(images), 1)), NAMES)\n"
+        "def foreign():\n"
+        "    return CallableClassifier(lambda images: np.zeros((len(images), 2)), ('a', 'b'))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+
+    def settings(name):
+        return replace(SETTINGS, own=ClassifierSettings(factory=f"mine:{name}"))
+
+    return settings
+
+
+def test_a_judge_of_the_user_s_own_gates_beside_the_others(copied, own):
+    plain, panel = fit(copied), fit(copied, own("reader"))
+    assert own("reader").gating == 3
+    assert panel.accuracy[:2] == plain.accuracy[:2]
+    assert panel.accuracy[2] == Rate(60, 60)
+    assert panel.accuracy[3:] == plain.accuracy[2:]
+    assert torch.equal(panel.label.probabilities(PIXELS), plain.label.probabilities(PIXELS))
+
+
+def test_nothing_passes_the_gate_against_the_user_s_own_judge(copied, own):
+    plain, panel = (fit(copied, settings).gate.probabilities(PIXELS) for settings in (SETTINGS, own("stubborn")))
+    assert (panel <= plain).all()
+    assert panel[:, 1:].max() < 0.5 < plain[:, 1:].max()
+
+
+def test_bad_input_a_judge_of_the_user_s_own(copied, own):
+    with pytest.raises(ClassifierError, match="mine:foreign: has 2 classes, the data 3"):
+        fit(copied, own("foreign"))
+    with pytest.raises(ValidationError, match="a judge of your own needs factory, weights, or both"):
+        Judges(own=ClassifierSettings())

@@ -178,8 +178,8 @@ def test_no_bug_is_said_plainly_with_what_was_searched(no_bug):
         "4,612 changed the model's answer, 668 of them passed every gate, and 0 candidate regions came of these."
     ) in words
     assert (
-        "Of the failures that more candidates of posterior noise would bring, about 98 % are of the 11 confusions that it "
-        "has found already (Good and Turing's estimate)."
+        "Of the failures that more candidates of posterior noise would bring, about 98 % are of the 11 confusions that "
+        "it has found already (Good and Turing's estimate)."
     ) in words
     assert "98.84" in words
     assert "Repair" not in re.sub(r"repair", "", words)

@@ -9,7 +9,17 @@ from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from defuse.augment import Augment
-from defuse.classifiers import NETWORKS, TorchClassifier, Training, build_network, load_weights, save_weights, train
+from defuse.classifiers import (
+    NETWORKS,
+    ClassifierSettings,
+    TorchClassifier,
+    Training,
+    build_network,
+    load_classifier,
+    load_weights,
+    save_weights,
+    train,
+)
 from defuse.errors import RunError
 from defuse.generators import Generator
 from defuse.judges.base import Judge
@@ -26,6 +36,12 @@ def _known(name: str) -> str:
     if name not in NETWORKS:
         raise ValueError(f"no built-in network is called {name!r}; choose one of {', '.join(NETWORKS)}")
     return name
+
+
+def _trained(own: ClassifierSettings) -> ClassifierSettings:
+    if own.trained_here:
+        raise ValueError("a judge of your own needs factory, weights, or both")
+    return own
 
 
 Architectures = Annotated[tuple[Annotated[str, AfterValidator(_known)], ...], Field(min_length=1)]
@@ -73,6 +89,8 @@ class Judges:
     Attributes:
         gate: one network name per judge of the gate.
         label: one network name per judge that labels.
+        own: a judge of the user's own, such as a stronger model, that gates beside the others and is not trained here:
+            ``factory`` and ``weights``, as for the classifier under test, which it must not be.
         training: of every judge.
         margin: how much worse every other class must explain an image than its label does, for the gate ``plausible``:
             root mean square over the middle, in [0, 1]. It throws out what no person can read, and with it whatever is
@@ -81,8 +99,14 @@ class Judges:
 
     gate: Architectures = ("resnet", "outlines", "resnet-mini")
     label: Architectures = ("cnn-wide", "resnet-mini")
+    own: Annotated[ClassifierSettings, AfterValidator(_trained)] | None = None
     training: JudgeTraining = JudgeTraining()
     margin: Annotated[float, Field(ge=0, lt=1)] = MARGIN
+
+    @property
+    def gating(self) -> int:
+        """How many judges gate."""
+        return len(self.gate) + (self.own is not None)
 
     def fit(
         self,
@@ -107,7 +131,8 @@ class Judges:
             progress: told of every step.
 
         Raises:
-            ClassifierError: a judge's training diverges, or its stored weights cannot be read.
+            ClassifierError: a judge's training diverges, its stored weights cannot be read, or the user's own judge
+                cannot be loaded or does not fit the data.
             RunError: a stored judge is damaged, or a judge cannot be stored.
         """
         groups = {"gate": self.gate, "label": self.label}
@@ -116,6 +141,9 @@ class Judges:
             for number, name in enumerate(names):
                 member = _Member(name, folder / f"{group}-{number}", derive(seed, "judges", group, number), device)
                 members[group].append(member.obtain(self.training, reference, validation, progress))
+        if self.own is not None:
+            classifier = load_classifier(self.own, reference.class_names, reference.image_shape, device)
+            members["gate"].append(NetworkJudge(classifier, fit_temperature(classifier, validation)))
         every = (*members["gate"], *members["label"])
         return JudgePanel(
             gate=Unanimous(tuple(members["gate"])),
