@@ -67,6 +67,13 @@ def test_several_bugs_of_one_pair_become_several_regions_in_order_of_support():
     np.testing.assert_allclose([region.weight for region in regions.reported], [80 / 140, 60 / 140], atol=0.02)
 
 
+def test_confusions_take_turns():
+    """The lesser region of the one confusion comes after the other confusion's, though it has more support."""
+    lesser, other = (0, 1, (2.5, 2.5, -4.0), 0.4, 70), (2, 3, (2.5, 2.5, 0.0), 0.4, 60)
+    reported = run(Distill(mixture=DirichletMixture(max_components=2)), failures(BUG, lesser, other)).reported
+    assert [(region.label, region.support) for region in reported] == [(0, 80), (2, 60), (0, 70)]
+
+
 def test_rank_is_support_times_failure_rate():
     often = (1, 2, (1.0, 2.5, 0.0), 0.3, 100)  # misread at about 95 %
     rarely = (2, 3, (0.75, 2.5, 0.0), 0.5, 110)  # at about 70 %
