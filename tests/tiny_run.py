@@ -68,6 +68,11 @@ def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+def times(folder):
+    """When each file was written that takes work to make; the suite is put together anew each time."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors") if path.parent.name != "suite"}
+
+
 @dataclass(frozen=True)
 class Tiny:
     """Where data and configuration lie."""

@@ -9,6 +9,7 @@ from defuse.errors import ConfigError
 from defuse.generators import load_generator
 from defuse.pipeline import Run
 from defuse.results import write_results
+from tiny_run import times
 
 DATA = {"data": {"source": "signs"}}
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -96,6 +97,6 @@ def test_a_whole_run_on_a_gpu(tiny, tmp_path):
 @needs_cuda
 def test_a_run_made_on_the_processor_is_read_on_a_gpu(tiny, finished, tmp_path):
     with Run(tiny.build("device=cuda"), finished.copy(tmp_path / "run")) as run:
-        before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.safetensors")}
+        before = times(tmp_path / "run")
         write_results(run)
-    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*.safetensors")}
+    assert before == times(tmp_path / "run")

@@ -12,16 +12,12 @@ from defuse.pipeline import Run
 from defuse.records import Rate
 from defuse.rounds import run_rounds
 from defuse.rundir import RunDir
+from tiny_run import times
 
 
 def all_rounds(config, folder, count):
     with threadpool_limits(1), Run(config, folder) as run:
         return list(run_rounds(run, count))
-
-
-def times(folder):
-    """When each file was written that takes work to make; the suite is put together anew each time."""
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*.safetensors") if path.parent.name != "suite"}
 
 
 @pytest.fixture(scope="module")
