@@ -146,8 +146,8 @@ class Legible(LabelGate):
 
     Attributes:
         detail: see ``pixels.detail``; of a faint image less is asked, see ``pixels.adapted``. The default was set by
-            looking at generated traffic signs: below it, blurred beyond reading. Of real images it throws out 2 in 1,000
-            photographs of traffic signs (GTSRB), and none of 2,500 of MNIST and of Fashion-MNIST.
+            looking at generated traffic signs: below it, blurred beyond reading. Of real images it throws out 2 in
+            1,000 photographs of traffic signs (GTSRB), and none of 2,500 of MNIST and of Fashion-MNIST.
     """
 
     detail: Annotated[float, Field(gt=0, lt=1)] = 0.05
