@@ -50,7 +50,8 @@ def main() -> None:
     load_weights(run.repaired, model.module)
     after = model.predict(held_out.images)
 
-    names = held_out.class_names
+    names = list(held_out.class_names)
+    _, names[task.label], _, names[task.answer] = task.name.removeprefix("signs-").split("-")
     rows = _spread(len(held_out))
     answers = [f"{names[a]} > {names[b]}" for a, b in zip(before[rows], after[rows], strict=True)]
     path = ROOT / "docs" / "images" / f"story-{task.name}.png"
@@ -73,7 +74,7 @@ def _spread(count: int) -> np.ndarray:
 def _draw(path: Path, rows: tuple[tuple[str, ByteImages, list[str] | None], ...]) -> None:
     figure, axes = plt.subplots(len(rows), SHOWN, figsize=(SHOWN, 1.35 * len(rows)), layout="constrained")
     for line, (title, images, captions) in zip(axes, rows, strict=True):
-        line[0].set_title(title, loc="left", fontsize=9)
+        line[0].text(0, 1.08, title, transform=line[0].transAxes, fontsize=9).set_in_layout(False)
         for place, axis in enumerate(line):
             axis.axis("off")
             if place < len(images):
