@@ -1,6 +1,6 @@
 """Draw the README's picture from a finished demo: python docs/picture.py defuse-demo docs/images/demo.png.
 
-Upper row: real images of the first region's label that are nearest to it. Lower row: the region's own samples that the
+Upper row: real images that are nearest to the region of the planted bug. Lower row: the region's own samples that the
 model reads wrongly.
 """
 
@@ -27,9 +27,12 @@ def main() -> None:
     """Draw and save."""
     folder, target = RunDir(Path(sys.argv[1]) / "run"), Path(sys.argv[2])
     regions, reference = load_regions(folder.regions), demo_splits(seed=0).reference
-    region = regions.reported[0]
-    label, answer = (reference.class_names[index] for index in (region.label, region.predicted))
-    near = nearest_images(regions, reference, load_generator(folder.generator), count=COLUMNS)[0]
+    names = reference.class_names
+    pairs = [(names[region.label], names[region.predicted]) for region in regions.reported]
+    label, answer = planted = ("50", "80")
+    place = pairs.index(planted)
+    region = regions.reported[place]
+    near = nearest_images(regions, reference, load_generator(folder.generator), count=COLUMNS)[place]
     samples = regions.samples[region.name, Purpose.SHOW]
     wrong = samples.images[samples.predicted != region.label][:COLUMNS]
     figure, axes = plt.subplots(2, 1, figsize=(8, 2.6), layout="constrained")
