@@ -11,8 +11,10 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 
+from defuse.bench.cells import Place
+from defuse.bench.methods import Chain
 from defuse.bench.planting import Ground, taught
-from defuse.bench.tasks import choose_tasks
+from defuse.bench.tasks import LEVELS, choose_tasks
 from defuse.classifiers import load_weights
 from defuse.distill import load_regions
 from defuse.records import Purpose
@@ -31,11 +33,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="of the benchmark: --out of the command")
     parser.add_argument("task")
     parser.add_argument("--data", type=Path, default=None, help="folder of the archives")
-    parser.add_argument("--level", default="unseen")
+    parser.add_argument("--level", choices=LEVELS, default="unseen")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     (task,) = choose_tasks((options.task,))
-    name = f"{task.name}_default_{options.level}_{options.seed}"
+    name = Place(task, Chain("default"), options.level, options.seed).name
     cell = read_json(options.folder / "cells" / f"{name}.json")
     run = RunDir(options.folder / "runs" / f"{name}_{cell['key'].partition('-')[2]}")
     ground = Ground.read(task.data, options.data, options.seed)

@@ -11,12 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from defuse.classifiers import (
-    Classifier,
-    TorchClassifier,
-    ask_once,
-    require_classes,
-)
+from defuse.classifiers import Classifier, TorchClassifier, ask_once, require_classes
 from defuse.config import Config
 from defuse.correct import Corrected, build_suite, keep_accepted, load_corrected, save_corrected, save_suite
 from defuse.correct.measure import accuracy
@@ -317,16 +312,22 @@ class Run:
         return corrected
 
     @property
+    def repaired(self) -> TorchClassifier | None:
+        """The repaired model; None where none was made, or none met the caps."""
+        corrected = self.corrected
+        return None if corrected is None or corrected.repair is None or self.unrepaired else corrected.classifier
+
+    @property
     def verified(self) -> Verified | None:
         """The search again, on the given and on the repaired model; None where no model was repaired."""
-        corrected, folder = self.corrected, self.folder
-        if corrected is None or corrected.repair is None or self.unrepaired:
+        corrected, repaired, folder = self.corrected, self.repaired, self.folder
+        if corrected is None or corrected.repair is None or repaired is None:
             return None
         if not folder.verified.exists():
             search = SecondSearch(self.config, self.splits.reference, self.generator, self.gate_judge, self.costs)
             named = {score.region for score in corrected.repair.after.regions}
             regions = tuple(region for region in self.regions.reported if region.name in named)
-            models = (self.classifier, corrected.classifier)
+            models = (self.classifier, repaired)
             with self._timed("verify"):
                 save_verified(folder.verified, verify(search, regions, *models, folder.verify, self.progress))
         return load_verified(folder.verified)

@@ -130,13 +130,10 @@ class ProposalCount:
 
 @dataclass(frozen=True)
 class CoveragePoint:
-    """How far one proposal's search has come.
+    """How far one proposal's search has come, a point of a curve over its budget.
 
-    Attributes:
-        candidates: how many it has drawn.
-        kept: how many failures they brought.
-        confusions: of how many different kinds, (label, answer).
-        covered: estimated share of further failures whose kind was seen already; None before the first failure.
+    ``confusions`` counts the different (label, answer) among the failures ``kept``; ``covered`` estimates what share of
+    further failures is of one of these (Good and Turing), None before the first failure.
     """
 
     candidates: int

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from defuse.classifiers import TorchClassifier
 from defuse.correct import check
 from defuse.outcomes import Suite
 from defuse.pipeline import Run
@@ -67,7 +66,7 @@ def _runs(first: Run, count: int) -> Iterator[Run]:
     yield first
     run = first
     for number in range(2, count + 1):
-        model = _repaired(run)
+        model = run.repaired
         if model is None:
             return
         config = first.config.model_copy(update={"seed": first.config.seed + number - 1})
@@ -79,16 +78,8 @@ def _runs(first: Run, count: int) -> Iterator[Run]:
             yield run
 
 
-def _repaired(run: Run) -> TorchClassifier | None:
-    """Return the model that a finished run's repair left; None where it left none."""
-    corrected = run.corrected
-    if corrected is None or corrected.repair is None or corrected.repair.chosen is None:
-        return None
-    return corrected.classifier
-
-
 def _summary(number: int, run: Run, results: Results, earlier: Mapping[int, Suite]) -> RoundSummary:
-    model, told = _repaired(run), results.summary
+    model, told = run.repaired, results.summary
     now = model or run.classifier
     back = [
         f"{of}/{result.region}"

@@ -1,6 +1,5 @@
 """``summary.json``: what a run found and did, in figures. The classes below are its schema."""
 
-from dataclasses import asdict
 from typing import Self
 
 from pydantic import BaseModel, ConfigDict
@@ -8,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from defuse.distill import NaturalImages, mean_cost
 from defuse.outcomes import Flips, Scores, SweepPoint, Verified
 from defuse.pipeline import Run
-from defuse.records import Rate, Region, RegionLabel
+from defuse.records import CoveragePoint, Rate, Region, RegionLabel
 from defuse.report.describe import sentence
 from defuse.versions import versions
 
@@ -53,19 +52,6 @@ class ProposalSummary(Part):
     kept: int
 
 
-class CoverageSummary(Part):
-    """How far the first proposal's search has come, a point of a curve over its budget.
-
-    ``covered`` estimates what share of further failures is of a confusion seen already (Good and Turing); null before
-    the first failure.
-    """
-
-    candidates: int
-    kept: int
-    confusions: int
-    covered: float | None
-
-
 class GateSummary(Part):
     """How many reached a gate and how many passed it."""
 
@@ -84,7 +70,7 @@ class SearchSummary(Part):
     kept_rate: Share
     proposals: tuple[ProposalSummary, ...]
     gates: tuple[GateSummary, ...]
-    coverage: tuple[CoverageSummary, ...] = ()
+    coverage: tuple[CoveragePoint, ...] = ()
 
 
 class RegionSummary(Part):
@@ -316,7 +302,7 @@ def summarise(run: Run) -> Summary:
                 for c in search.counts
             ),
             gates=tuple(GateSummary(gate=g, tested=tested, passed=passed) for g, tested, passed in search.gates),
-            coverage=tuple(CoverageSummary(**asdict(point)) for point in search.coverage),
+            coverage=search.coverage,
         ),
         regions=_regions(run),
         regions_fitted=run.regions.fitted,
