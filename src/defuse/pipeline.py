@@ -155,9 +155,9 @@ class Run:
                     checkpoint=self.folder.generator_checkpoint,
                     progress=self.progress,
                 )
-                save_generator(folder, trained.generator)
-                write_json(self.folder.generator_history, asdict(trained.history.best))
-                self.folder.generator_checkpoint.unlink(missing_ok=True)
+            save_generator(folder, trained.generator)
+            write_json(self.folder.generator_history, asdict(trained.history.best))
+            self.folder.generator_checkpoint.unlink(missing_ok=True)
         generator = load_generator(folder, self.config.device)
         quality = reconstruction_accuracy(generator, classifier.predict, self.splits.validation)
         require(quality, self.config.generator.min_reconstruction, self.splits.class_names)
@@ -227,7 +227,7 @@ class Run:
                 costs=self.costs,
                 progress=self.progress,
             )
-            save_regions(self.folder.regions, regions)
+        save_regions(self.folder.regions, regions)
         return regions
 
     @cached_property
@@ -307,8 +307,8 @@ class Run:
             corrected = self.config.correct.run(
                 model, self.splits, self.looked_over, labels, seed=self.config.seed, progress=self.progress
             )
-            write_json(folder.labels, decided)
-            save_corrected(folder.repair, folder.repaired, corrected)
+        write_json(folder.labels, decided)
+        save_corrected(folder.repair, folder.repaired, corrected)
         return corrected
 
     @property
@@ -329,7 +329,8 @@ class Run:
             regions = tuple(region for region in self.regions.reported if region.name in named)
             models = (self.classifier, repaired)
             with self._timed("verify"):
-                save_verified(folder.verified, verify(search, regions, *models, folder.verify, self.progress))
+                verified = verify(search, regions, *models, folder.verify, self.progress)
+            save_verified(folder.verified, verified)
         return load_verified(folder.verified)
 
     @property
@@ -383,7 +384,7 @@ class Run:
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
-        """Add the time of a block, however it ends, to the stage's seconds."""
+        """Add the time of a block, however it ends, to the stage's seconds; write what marks it as done after that."""
         began = time.monotonic()
         try:
             yield

@@ -350,3 +350,21 @@ def test_the_folder_is_free_after_the_block_and_after_an_error(finished, tiny, t
         pass
     with Run(tiny.build(), out) as run:
         assert summarise(run).search == finished.results.summary.search
+
+
+@pytest.mark.parametrize(
+    ("stage", "save"), [("generator", "save_generator"), ("distill", "save_regions"), ("correct", "save_corrected")]
+)
+def test_time_is_noted_before_a_stage_counts_as_done(tiny, tmp_path, monkeypatch, finished, stage, save):
+    """Else a kill between the two would leave a finished stage without its time."""
+    out = finished.copy(tmp_path / "out")
+    for marks in ("generator/history.json", "regions/regions.json", "repair/repair.json", "timings.json"):
+        (out / marks).unlink()
+
+    def killed(*_):
+        raise KeyboardInterrupt(*Run(tiny.build(), out).seconds)
+
+    monkeypatch.setattr(f"defuse.pipeline.{save}", killed)
+    with pytest.raises(KeyboardInterrupt) as seen, Run(tiny.build(), out) as run:
+        _ = run.corrected
+    assert stage in seen.value.args
