@@ -173,7 +173,8 @@ def test_check_passes_the_repaired_model_and_fails_the_given_one(defuse, finishe
 
 def test_exit_code_3_says_that_nothing_met_the_caps(defuse, finished, tmp_path):
     out = finished.copy(tmp_path / "out")
-    caps = ["--set", "correct.max_negative_flips=0", "--set", "correct.learning_rate=0.3", "--redo"]
+    caps = ["--set", "correct.max_negative_flips=0", "--set", "correct.flips_of_control=false"]
+    caps += ["--set", "correct.learning_rate=0.3", "--redo"]
     ended = defuse("run", "--out", out, *caps)
     assert (ended.code, ended.err) == (3, "")
     assert "Repair: not repaired: no lambda keeps validation accuracy within" in ended.out

@@ -4,16 +4,19 @@ from dataclasses import fields
 
 import numpy as np
 import pytest
+import torch
+from linear_models import LATENT, linear_models
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from defuse.identify import AggregatePosterior, BetaNoise, PosteriorNoise, Seeds, StyleTransfer
+from defuse.classifiers import CallableClassifier
+from defuse.errors import ConfigError
+from defuse.identify import AggregatePosterior, BetaNoise, GradientSearch, Models, PosteriorNoise, Seeds, StyleTransfer
 from defuse.identify.proposals import AnyProposal
 
 SIZES = (60, 12, 3)
 """Images of each class, far from equal."""
 
-LATENT = 4
 N = 6_000
 
 UNIFORM, BALANCED = "every image equally likely", "every class equally likely"
@@ -29,6 +32,8 @@ PROPOSALS = {
     "style transfer, wide": (StyleTransfer(scale=3.0), BALANCED),
     "aggregate posterior": (AggregatePosterior(), NEAREST),
     "aggregate posterior, one wide Gaussian": (AggregatePosterior(components=1, scale=2.0), NEAREST),
+    "gradient search": (GradientSearch(), BALANCED),
+    "gradient search, one long step": (GradientSearch(steps=1, stride=2.0, scale=2.0), BALANCED),
 }
 
 
@@ -48,9 +53,10 @@ def seeds():
 
 @pytest.fixture(scope="module", params=PROPOSALS)
 def case(request):
-    """A proposal, how it picks seeds, and one large draw."""
+    """What a proposal draws with, how it picks seeds, and one large draw."""
     proposal, picks = PROPOSALS[request.param]
-    return proposal, picks, proposal.draw(make_seeds(), N, np.random.default_rng(1))
+    drawer = proposal.prepared(make_seeds(), linear_models(), 0)
+    return drawer, picks, drawer.draw(make_seeds(), N, np.random.default_rng(1))
 
 
 def of_type(kind):
@@ -116,9 +122,10 @@ def test_seeds_are_picked_as_promised(case, seeds):
     assert max(pvalues.values()) < 1e-12
 
 
-def test_names_are_the_keys_of_the_configuration(case):
-    proposal, _, _ = case
-    assert proposal.name == proposal.kind
+@pytest.mark.parametrize("proposal", of_type(object))
+def test_names_are_the_keys_of_the_configuration(proposal, seeds):
+    assert proposal.name == proposal.kind == proposal.prepared(seeds, linear_models(), 0).name
+    assert proposal.cost >= 1
     settings = {field.name: getattr(proposal, field.name) for field in fields(proposal)}
     assert TypeAdapter(AnyProposal).validate_python(settings) == proposal
 
@@ -174,18 +181,22 @@ def test_style_transfer_reaches_classes_that_have_no_seed(seeds):
     assert (draw.label != without.labels[draw.seed]).all()
 
 
-def test_a_draw_for_one_class_starts_where_it_may_and_nowhere_else(case, seeds):
+@pytest.mark.parametrize("name", PROPOSALS)
+def test_a_draw_for_one_class_starts_where_it_may_and_nowhere_else(name, seeds):
     """Chi-square over the seeds that may start it, each as likely as without a class to draw for."""
-    proposal, picks, _ = case
+    proposal, picks = PROPOSALS[name]
+    drawer = proposal.prepared(seeds, linear_models(), 0)
     for label in range(3):
-        draw = proposal.draw(seeds, N, np.random.default_rng(8), label)
+        draw = drawer.draw(seeds, N, np.random.default_rng(8), label)
         starts = proposal.starts(seeds.labels, label)
         if picks == NEAREST:
             assert starts.all()
             assert (draw.label == label).all()
             continue
-        other = isinstance(proposal, StyleTransfer)
-        assert np.array_equal(starts, (seeds.labels == label) != other)
+        if isinstance(proposal, GradientSearch):
+            assert starts.all()
+        else:
+            assert np.array_equal(starts, (seeds.labels == label) != isinstance(proposal, StyleTransfer))
         assert draw.label.dtype == np.int64
         assert (draw.label == label).all()
         assert starts[draw.seed].all()
@@ -198,7 +209,7 @@ def test_a_draw_for_one_class_starts_where_it_may_and_nowhere_else(case, seeds):
 def test_without_a_class_the_rng_is_asked_for_the_very_same_numbers(case, seeds):
     """So that shards of earlier versions stay what they are."""
     proposal, picks, draw = case
-    if picks == NEAREST:
+    if picks == NEAREST or not isinstance(proposal, BetaNoise | PosteriorNoise | StyleTransfer):
         pytest.skip("no earlier version had it")
     rng = np.random.default_rng(1)
     if picks == UNIFORM:
@@ -220,7 +231,7 @@ def test_without_a_class_the_rng_is_asked_for_the_very_same_numbers(case, seeds)
     assert np.array_equal(draw.z, z)
 
 
-@pytest.mark.parametrize("kind", [BetaNoise, PosteriorNoise, StyleTransfer])
+@pytest.mark.parametrize("kind", [BetaNoise, PosteriorNoise, StyleTransfer, GradientSearch])
 @pytest.mark.parametrize(
     "change", [{"scale": 0}, {"scale": -1.0}, {"scale": float("nan")}, {"scale": float("inf")}, {"width": 1}]
 )
@@ -246,7 +257,7 @@ def test_aggregate_posterior_has_the_moments_of_the_seeds_codes(proposal, seeds)
         np.tile(seeds.std, (40, 1)),
         seeds.classes,
     )
-    fitted = proposal.prepared(many, 1)
+    fitted = proposal.prepared(many, linear_models(), 1)
     draw = fitted.draw(many, 40_000, np.random.default_rng(9))
     mean = seeds.mean.mean(0)
     covariance = np.cov(seeds.mean.T, bias=True) + np.diag(np.square(seeds.std).mean(0))
@@ -263,7 +274,7 @@ def test_aggregate_posterior_finds_planted_clusters():
     of = rng.choice(3, size=900, p=[0.5, 0.3, 0.2])
     mean = (centres[of] + 0.4 * rng.standard_normal((900, 2))).astype(np.float32)
     seeds = Seeds(np.arange(900), of, mean, np.full_like(mean, 0.3), 3)
-    fitted = AggregatePosterior(components=3).prepared(seeds, 2)
+    fitted = AggregatePosterior(components=3).prepared(seeds, linear_models(), 2)
     order = np.argsort(-fitted.weights)
     assert np.allclose(fitted.weights[order], np.bincount(of) / 900, atol=0.01)
     assert np.allclose(fitted.means[order], centres, atol=0.1)
@@ -272,12 +283,71 @@ def test_aggregate_posterior_finds_planted_clusters():
 
 
 def test_aggregate_posterior_of_few_seeds_has_few_components(seeds):
-    assert len(AggregatePosterior().prepared(seeds, 0).weights) == len(seeds) // 10
+    assert len(AggregatePosterior().prepared(seeds, linear_models(), 0).weights) == len(seeds) // 10
     one = seeds.take(np.arange(len(seeds)) == 0)
-    assert np.isfinite(AggregatePosterior().draw(one, 5, np.random.default_rng(0)).z).all()
+    assert np.isfinite(
+        AggregatePosterior().prepared(one, linear_models(), 0).draw(one, 5, np.random.default_rng(0)).z
+    ).all()
 
 
 def test_aggregate_posterior_is_prepared_the_same_by_the_same_seed(seeds):
-    first, again, other = (AggregatePosterior().prepared(seeds, seed) for seed in (1, 1, 2))
+    first, again, other = (AggregatePosterior().prepared(seeds, linear_models(), seed) for seed in (1, 1, 2))
     assert np.array_equal(first.means, again.means)
     assert not np.array_equal(first.means, other.means)
+
+
+def margins(models, draw, z):
+    """The best other logit less the label's, and its slope, by NumPy alone."""
+    weight, bias = (part.detach().numpy().astype(float) for part in models.classifier.module.parameters())
+    logits = (0.5 + z / 100) @ weight.T + bias
+    logits[np.arange(len(z)), draw.label], own = -np.inf, logits[np.arange(len(z)), draw.label]
+    best = logits.argmax(1)
+    return logits.max(1) - own, (weight[best] - weight[draw.label]) / 100
+
+
+@pytest.mark.parametrize("stride", [0.05, 0.4])
+def test_gradient_search_takes_the_step_of_a_linear_model(seeds, stride):
+    """One step, along the slope in posterior standard deviations, where the label still has the lead."""
+    settings, models = GradientSearch(steps=1, stride=stride), linear_models()
+    draw = settings.prepared(seeds, models, 0).draw(seeds, N, np.random.default_rng(11))
+    rng = np.random.default_rng(11)
+    seed = seeds.draw_balanced(N, rng, np.ones(len(seeds), dtype=bool))
+    shown = rng.integers(3, size=N)
+    std = seeds.std[seed].astype(float)
+    start = seeds.mean[seed] + std * rng.standard_normal((N, LATENT), dtype=np.float32)
+    assert np.array_equal(draw.seed, seed)
+    assert np.array_equal(draw.label, shown)
+    margin, slope = margins(models, draw, start)
+    step = std * slope / np.linalg.norm(std * slope, axis=1, keepdims=True)
+    expected = start + np.where(margin[:, None] < settings.margin, 2 * stride * std * step, 0.0)
+    assert 0.1 < (margin < settings.margin).mean() < 0.9
+    assert np.allclose(draw.z, expected, atol=1e-5)
+
+
+def test_gradient_search_climbs_until_the_classifier_is_wrong_by_the_margin_and_stops_there(seeds):
+    models = linear_models()
+    few = GradientSearch(steps=2, stride=0.1).prepared(seeds, models, 0).draw(seeds, N, np.random.default_rng(12))
+    many = GradientSearch(steps=200, stride=0.1).prepared(seeds, models, 0).draw(seeds, N, np.random.default_rng(12))
+    few_margin, many_margin = (margins(models, draw, draw.z)[0] for draw in (few, many))
+    assert many_margin.min() >= 0.5 - 1e-3
+    there = few_margin >= 0.5 + 1e-3
+    assert np.array_equal(few.z[there], many.z[there])
+
+
+def test_gradient_search_works_where_inference_mode_is_on(seeds):
+    drawer = GradientSearch().prepared(seeds, linear_models(), 0)
+    with torch.inference_mode():
+        draw = drawer.draw(seeds, 10, np.random.default_rng(0))
+    assert np.isfinite(draw.z).all()
+
+
+def test_bad_input_gradient_search_of_a_black_box(seeds):
+    models = Models(linear_models().generator, CallableClassifier(len, ("a", "b", "c")))
+    with pytest.raises(ConfigError, match="gradient_search needs a classifier with gradients, got CallableClassifier"):
+        GradientSearch().prepared(seeds, models, 0)
+
+
+@pytest.mark.parametrize("change", [{"steps": 0}, {"stride": 0}, {"margin": -0.1}, {"margin": float("nan")}])
+def test_bad_input_gradient_search_settings(change):
+    with pytest.raises(ValidationError):
+        GradientSearch(**change)

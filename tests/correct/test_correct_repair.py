@@ -88,6 +88,21 @@ def test_figures_are_those_of_the_returned_model(toy, repaired):
     assert point.region == Rate(int((repaired.classifier.predict(select_images) != 1).sum()), 100)
 
 
+@pytest.mark.parametrize("of_control", [True, False])
+def test_as_many_negative_flips_are_allowed_as_the_control_makes(toy, of_control):
+    """With lambda 0 the repair is the control."""
+    reference = toy.splits.reference
+    noisy = replace(
+        reference, labels=np.where(np.arange(len(reference)) % 5 < 4, 1 - reference.labels, reference.labels)
+    )
+    settings = replace(
+        BRIEF, lambdas=(0.0,), blends=(1.0,), keep_answers=False, max_negative_flips=0.0, flips_of_control=of_control
+    )
+    repair = run(replace(toy, splits=replace(toy.splits, reference=noisy)), settings).repair
+    assert repair.sweep[0].negative_flips.successes > 0
+    assert repair.sweep[0].allowed == of_control
+
+
 def test_lambda_zero_equals_the_control(toy):
     corrected = run(toy, replace(QUICK, lambdas=(0.0,), keep_answers=False))
     repair = corrected.repair

@@ -93,6 +93,7 @@ def reference(count=60):
 
 SETTINGS = Identify(
     budget=1_000,
+    rounds=1,
     shard_size=150,
     batch_size=64,
     proposals=(PosteriorNoise(scale=1.0), StyleTransfer(scale=1.5)),

@@ -168,7 +168,7 @@ class TestBudget:
         self, tmp_path, budget, shard_size, batch_size, kinds
     ):
         proposals = (PosteriorNoise(), StyleTransfer(), BetaNoise())[:kinds]
-        settings = Identify(budget=budget, shard_size=shard_size, batch_size=batch_size, proposals=proposals)
+        settings = Identify(budget=budget, rounds=1, shard_size=shard_size, batch_size=batch_size, proposals=proposals)
         toys = Toys()
         found = toys.run(tmp_path, settings)
         sizes = [settings.candidates(shard) for shard in range(settings.shards)]

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax
 
+from defuse.classifiers import TorchClassifier
 from defuse.classifiers.base import Classifier
 from defuse.correct.bootstrap import loss_bound
 from defuse.correct.statistics import calibration_error, class_accuracy
@@ -110,7 +111,7 @@ class Final:
 class Measure:
     """The images that models are measured on, and the model that was given; ``seed`` is of the bootstrap."""
 
-    given: Classifier
+    given: TorchClassifier
     splits: Splits
     regions: Regions
     targets: tuple[Target, ...]
@@ -147,6 +148,14 @@ class Measure:
             loss=cross_entropy(logits, labels),
             loss_bound=bound,
         )
+
+    def negative_flips(self, model: Classifier | None) -> Rate:
+        """Return the share of validation images that turn from right to wrong; none of a model that diverged."""
+        try:
+            right = self._right if model is None else reads_right(model, self.splits.validation)
+        except ClassifierError:
+            right = self._right
+        return Rate(int((self._right & ~right).sum()), len(right))
 
     def final(self, model: Classifier) -> Final:
         """Return the final figures."""

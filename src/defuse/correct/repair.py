@@ -69,6 +69,9 @@ class Correct:
         max_accuracy_loss_bound: the most that the upper 95 % bootstrap bound of that loss may be, as a share; drawn by
             group where the data have groups. A small validation set cannot prove a small loss.
         max_negative_flips: the most validation images that may turn from right to wrong, as a share.
+        flips_of_control: allow as many as the control turns, where that is more. A model with many close calls changes
+            some of them however it is trained on: one that is wrong on a tenth of Fashion-MNIST loses 1.7 % of its
+            right answers to the control alone, and no repair of it stays within 0.3 %.
         kept_only: whether only samples that the judges kept are used, for repair and for every region figure; the
             preset ``paper``, which has no judges, takes all.
     """
@@ -85,6 +88,7 @@ class Correct:
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.001
     max_accuracy_loss_bound: Annotated[float, Field(ge=0, le=1)] = 0.005
     max_negative_flips: Annotated[float, Field(ge=0, le=1)] = 0.003
+    flips_of_control: bool = True
     kept_only: bool = True
 
     def run(
@@ -141,13 +145,14 @@ class Correct:
             progress=progress,
         )
         measure = Measure(model, splits, regions, targets, self.kept_only, derive(seed, "correct"))
+        control = tune(weight=0.0, recipe=recipe)
+        caps = self._caps(measure, control)
         keeping = replace(recipe, keep_answers=self.keep_answers)
-        best = [self._blended(model, tune(weight=weight, recipe=keeping), weight, measure) for weight in self.lambdas]
+        best = [self._blended(tune(weight=weight, recipe=keeping), weight, measure, caps) for weight in self.lambdas]
         chosen = select(tuple(part.point for part in best))
         new = next((part.model for part in best if part.model is not None and part.point is chosen), model)
         before = measure.final(model)
         after = before if chosen is None else measure.final(new)
-        control = tune(weight=0.0, recipe=recipe)
         if control is not None and chosen is not None:
             control = blend(model, control, chosen.blend)
         controlled = measure.final_of_control(control)
@@ -164,34 +169,20 @@ class Correct:
             control_flips=flips(before.right, controlled.right) if controlled else None,
             candidates=tuple(point for part in best for point in part.tried),
         )
-        return Corrected(repair, new, self._reason(repair), control if controlled else None)
+        return Corrected(repair, new, _reason(repair, caps), control if controlled else None)
 
-    def _blended(
-        self, model: TorchClassifier, tuned: TorchClassifier | None, weight: float, measure: Measure
-    ) -> "_Best":
+    def _caps(self, measure: Measure, control: TorchClassifier | None) -> Caps:
+        turned = measure.negative_flips(control).value if self.flips_of_control else 0.0
+        return Caps(self.max_accuracy_loss, max(self.max_negative_flips, turned), self.max_accuracy_loss_bound)
+
+    def _blended(self, tuned: TorchClassifier | None, weight: float, measure: Measure, caps: Caps) -> "_Best":
         """Return the best allowed part of the way to the tuned weights, or the smallest when none is allowed."""
-        caps = Caps(self.max_accuracy_loss, self.max_negative_flips, self.max_accuracy_loss_bound)
         if tuned is None:
             return _Best(None, measure.point(None, weight, caps), ())
-        parts = {share: blend(model, tuned, share) for share in sorted(self.blends)}
+        parts = {share: blend(measure.given, tuned, share) for share in sorted(self.blends)}
         points = tuple(measure.point(part, weight, caps, share) for share, part in parts.items())
         point = select(points) or points[0]
         return _Best(parts[point.blend], point, points)
-
-    def _reason(self, repair: Repair) -> str:
-        chosen = next((point for point in repair.sweep if point.weight == repair.chosen), None)
-        if chosen is not None:
-            way = "" if chosen.blend == 1 else f", {chosen.blend:g} of the way from the given weights"
-            return f"repaired with lambda {chosen.weight:g}{way}"
-        if not any(point.validation.trials for point in repair.sweep):
-            return "not repaired: the loss became NaN for every lambda; lower correct.learning_rate"
-        return (
-            "not repaired: no lambda keeps validation accuracy within "
-            f"{100 * self.max_accuracy_loss:g} points (at worst "
-            f"{100 * self.max_accuracy_loss_bound:g}) and negative flips within {100 * self.max_negative_flips:g} %; "
-            "raise correct.max_accuracy_loss, correct.max_accuracy_loss_bound or correct.max_negative_flips, or lower "
-            "correct.learning_rate"
-        )
 
 
 @record(frozen=True)
@@ -201,6 +192,22 @@ class _Best:
     model: TorchClassifier | None
     point: SweepPoint
     tried: tuple[SweepPoint, ...]
+
+
+def _reason(repair: Repair, caps: Caps) -> str:
+    """Return in one line what became of a repair."""
+    chosen = next((point for point in repair.sweep if point.weight == repair.chosen), None)
+    if chosen is not None:
+        way = "" if chosen.blend == 1 else f", {chosen.blend:g} of the way from the given weights"
+        return f"repaired with lambda {chosen.weight:g}{way}"
+    if not any(point.validation.trials for point in repair.sweep):
+        return "not repaired: the loss became NaN for every lambda; lower correct.learning_rate"
+    return (
+        f"not repaired: no lambda keeps validation accuracy within {100 * caps.accuracy_loss:g} points (at worst "
+        f"{100 * caps.loss_bound:g}) and negative flips within {100 * caps.negative_flips:.2g} %; raise "
+        "correct.max_accuracy_loss, correct.max_accuracy_loss_bound or correct.max_negative_flips, or lower "
+        "correct.learning_rate"
+    )
 
 
 def require_finetunable(classifier: Classifier) -> TorchClassifier:

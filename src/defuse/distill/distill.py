@@ -9,7 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from defuse.classifiers.base import Classifier
-from defuse.distill.candidates import Candidate, Grouping
+from defuse.distill.candidates import Candidate, Grouping, Proposed
 from defuse.distill.cost import CostMatrix, default_costs, total_cost
 from defuse.distill.mixture import DirichletMixture
 from defuse.distill.sampling import RegionSampler
@@ -117,6 +117,20 @@ class Distill:
         """
         grouping = Grouping(self.mixture, self.per_pair, self.weight_threshold, self.min_support)
         proposed = grouping.propose(failures, seed=seed, progress=progress)
+        return self.settle(proposed, generator, classifier, screen, seed=seed, costs=costs, progress=progress)
+
+    def settle(
+        self,
+        proposed: Proposed,
+        generator: Generator,
+        classifier: Classifier,
+        screen: Screen,
+        *,
+        seed: int,
+        costs: CostMatrix | None = None,
+        progress: Progress = silent,
+    ) -> Regions:
+        """Make regions of candidates, wherever these come from: sharpen, test, rank and sample them; see ``run``."""
         sampler = RegionSampler(generator, classifier, screen)
         candidates = self._sharpen(proposed.candidates, sampler, seed, progress)
         tested = self._test(candidates, sampler, seed, progress)

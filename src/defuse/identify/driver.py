@@ -16,8 +16,17 @@ from defuse.classes import ClassPair, PairText, read_pair
 from defuse.classifiers import Classifier
 from defuse.errors import ConfigError
 from defuse.generators import Generator
+from defuse.identify.budget import round_ends, share_out, yields
 from defuse.identify.coverage import coverage_curve
-from defuse.identify.proposals import AggregatePosterior, AnyProposal, PosteriorNoise, Proposal, StyleTransfer
+from defuse.identify.proposals import (
+    AggregatePosterior,
+    AnyProposal,
+    Drawer,
+    GradientSearch,
+    Models,
+    PosteriorNoise,
+    StyleTransfer,
+)
 from defuse.identify.seeds import Reconstructs, Seeds, encode_seeds
 from defuse.identify.shards import Shard, counts, gate_counts, join, read_shard, write_shard
 from defuse.judges import Candidates, Gate, Judge, KeepsLabel, LabelGate, Legible, Misclassified, Plausible, ReadAs
@@ -47,16 +56,19 @@ class Identify:
     agree that a candidate still shows its label, and styles are carried across classes.
 
     Attributes:
-        budget: number of candidates in all, divided equally over the proposals.
+        budget: number of candidates in all; one that is searched for by gradient counts as many, see ``Proposal.cost``.
+        rounds: the first divides its part of the budget equally over the proposals; each later one by how many distinct
+            failures each proposal has yielded in all rounds before.
         shard_size: candidates per shard at most; a shard is the unit of resuming.
         batch_size: candidates decoded at once.
-        proposals: take turns, a shard each.
+        proposals: take turns, a shard each, as often as the round gives them.
         gates: in order, each kind once.
         focus: spend the whole budget on one confusion, such as ``50:80``: candidates are drawn for class 50 alone, and
             only those read as 80 are kept. Class names, or class indices where no name fits.
     """
 
     budget: Count = 400_000
+    rounds: Count = 4
     shard_size: Count = 5_000
     batch_size: Count = 1_000
     proposals: Annotated[tuple[AnyProposal, ...], Field(min_length=1)] = (PosteriorNoise(), StyleTransfer())
@@ -81,7 +93,7 @@ class Identify:
         return min(turns * len(self.proposals), self.budget)
 
     def candidates(self, shard: int) -> int:
-        """How many candidates a shard draws; shards differ by one at most."""
+        """How much of the budget a shard spends; shards differ by one at most."""
         return self.budget * (shard + 1) // self.shards - self.budget * shard // self.shards
 
     def focus_on(self, reference: LabelledImages) -> ClassPair | None:
@@ -130,15 +142,25 @@ class Identify:
         paths = [shard_path(number) for number in range(self.shards)]
         worker: _Worker | None = None
         shards: list[Shard] = []
+        turns: list[int] = []
         for number, path in enumerate(paths):
+            if number == len(turns):
+                turns += self._round(turns, shards)
             if not path.exists():
                 worker = worker or self._worker(reference, generator, classifier, judge, focus, seed, progress)
-                write_shard(path, worker.search(number))
+                write_shard(path, worker.search(number, turns[number]))
             shards.append(read_shard(path))
             progress("identify", number + 1, self.shards, _note(shards))
         gates = self._seed_gate(shards[0]) + gate_counts(shards)
         search = Search(counts(shards), gates, time.monotonic() - began, coverage_curve(shards))
         return Identified(join([shard.failures for shard in shards]), search)
+
+    def _round(self, turns: list[int], shards: list[Shard]) -> list[int]:
+        """Return whose turn each shard of the next round is."""
+        costs = [proposal.cost for proposal in self.proposals]
+        weights = yields(turns, shards, costs) if shards else [1.0] * len(costs)
+        ends = round_ends(self.shards, self.rounds, len(costs))
+        return share_out(next(end for end in ends if end > len(turns)) - len(turns), weights)
 
     @property
     def _reconstructs(self) -> bool:
@@ -162,7 +184,8 @@ class Identify:
         if focus is not None:
             self._require_starts(focus, eligible.labels, reference.class_names, " that survives its reconstruction")
         gates = self._gates_on_candidates(focus)
-        proposals = tuple(proposal.prepared(eligible, seed) for proposal in self.proposals)
+        models = Models(generator, classifier)
+        proposals = tuple(proposal.prepared(eligible, models, seed) for proposal in self.proposals)
         return _Worker(self, proposals, gates, focus, eligible, len(seeds), generator, classifier, judge, seed)
 
     def _gates_on_candidates(self, focus: ClassPair | None) -> tuple[Gate, ...]:
@@ -192,7 +215,7 @@ class Identify:
             raise ConfigError(f"identify.gates: expected each gate once, got {twice[0]} more than once; drop one")
         if generator.conditional:
             return
-        needy = (StyleTransfer, AggregatePosterior, Plausible)
+        needy = (StyleTransfer, AggregatePosterior, GradientSearch, Plausible)
         for section, parts in (("proposals", self.proposals), ("gates", self.gates)):
             for part in parts:
                 if isinstance(part, needy):
@@ -207,7 +230,7 @@ class _Worker:
     """Searches one shard, given everything that all shards share; ``tested`` seeds were tried for ``seeds``."""
 
     settings: Identify
-    proposals: tuple[Proposal, ...]
+    proposals: tuple[Drawer, ...]
     gates: tuple[Gate, ...]
     focus: ClassPair | None
     seeds: Seeds
@@ -218,17 +241,16 @@ class _Worker:
     seed: int
 
     @torch.inference_mode()
-    def search(self, number: int) -> Shard:
-        settings = self.settings
-        proposal = self.proposals[number % len(self.proposals)]
+    def search(self, number: int, turn: int) -> Shard:
+        settings, proposal = self.settings, self.proposals[turn]
         rng = numpy_rng(self.seed, "identify", number)
-        size = settings.candidates(number)
+        size = max(1, settings.candidates(number) // settings.proposals[turn].cost)
         batches = [min(settings.batch_size, size - start) for start in range(0, size, settings.batch_size)]
         parts = [self._batch(proposal, n, rng) for n in batches]
         gates = {name: (tested, passed) for name, tested, passed in gate_counts(parts)}
         return Shard(join([part.failures for part in parts]), counts(parts)[0], gates, parts[0].seeds)
 
-    def _batch(self, proposal: Proposal, n: int, rng: np.random.Generator) -> Shard:
+    def _batch(self, proposal: Drawer, n: int, rng: np.random.Generator) -> Shard:
         draw = proposal.draw(self.seeds, n, rng, self.focus.label if self.focus else None)
         labels = torch.from_numpy(draw.label)
         pixels = quantise(self.generator.decode(torch.from_numpy(draw.z), labels))

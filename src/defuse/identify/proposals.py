@@ -1,18 +1,24 @@
-"""How candidates are drawn. A proposal turns seeds into (seed, label, code); the driver does the rest."""
+"""How candidates are drawn. A prepared proposal turns seeds into (seed, label, code); the driver does the rest."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass as record
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from jaxtyping import Float32, Float64
+import torch
+from jaxtyping import Float, Float32, Float64
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 from sklearn.mixture import GaussianMixture
+from torch import Tensor
 
+from defuse.classifiers import Classifier, TorchClassifier
+from defuse.errors import ConfigError
+from defuse.generators import Generator
 from defuse.identify.seeds import Seeds
 from defuse.seeds import derive, numpy_rng
-from defuse.types import STRICT, Labels, Mask
+from defuse.types import STRICT, Codes, Labels, LabelTensor, Mask
 
 Positive = Annotated[float, Field(gt=0)]
 
@@ -35,8 +41,16 @@ class Draw:
     z: Float32[np.ndarray, "n latent"]
 
 
-class Proposal(ABC):
-    """A way to draw candidates. Pure: the same seeds, ``n`` and ``rng`` state give the same draw."""
+@record(frozen=True)
+class Models:
+    """What a proposal may ask besides the seeds: never a judge, or it would learn to please the one who decides."""
+
+    generator: Generator
+    classifier: Classifier
+
+
+class Drawer(ABC):
+    """Draws candidates. Pure: the same seeds, ``n`` and ``rng`` state give the same draw."""
 
     name: ClassVar[str]
 
@@ -47,10 +61,20 @@ class Proposal(ABC):
         At least one seed must be a start for it.
         """
 
-    def prepared(self, seeds: Seeds, seed: int) -> "Proposal":
-        """Return the proposal with whatever it has to learn from all seeds, once per search; most learn nothing."""
-        del seeds, seed
-        return self
+
+class Proposal(ABC):
+    """A way to draw candidates, as it is set."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def prepared(self, seeds: Seeds, models: Models, seed: int) -> Drawer:
+        """Return what draws, with whatever it has to learn from all seeds, once per search."""
+
+    @property
+    def cost(self) -> int:
+        """How many candidates of the budget one of its own takes: as many as that could be decoded in its time."""
+        return 1
 
     def starts(self, labels: Labels, label: int | None = None) -> Mask:
         """Return which seeds, given their labels, may start a candidate for the class ``label``: those of that class.
@@ -60,8 +84,17 @@ class Proposal(ABC):
         return np.ones(len(labels), dtype=bool) if label is None else labels == label
 
 
+class _Ready(Proposal, Drawer):
+    """A proposal that has nothing to learn."""
+
+    def prepared(self, seeds: Seeds, models: Models, seed: int) -> Drawer:
+        """Return itself."""
+        del seeds, models, seed
+        return self
+
+
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class BetaNoise(Proposal):
+class BetaNoise(_Ready):
     """The paper's proposal: per-coordinate noise ``scale * (Beta(a, b) - a / (a + b))`` added to a seed's mean code.
 
     Every reference image is equally likely. Source: arXiv:2102.06162, section 3 (identify). The values of
@@ -82,7 +115,7 @@ class BetaNoise(Proposal):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class PosteriorNoise(Proposal):
+class PosteriorNoise(_Ready):
     """A draw from the seed's own posterior, widened by ``scale``; every class is equally likely."""
 
     scale: Positive = 2.0
@@ -96,7 +129,7 @@ class PosteriorNoise(Proposal):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class StyleTransfer(Proposal):
+class StyleTransfer(_Ready):
     """The style of an image of one class, decoded as another: reaches styles never seen with that class.
 
     Needs a conditional generator. ``scale`` widens the draw from the donor's posterior. The donor's class and the
@@ -140,18 +173,15 @@ class AggregatePosterior(Proposal):
     kind: Literal["aggregate_posterior"] = "aggregate_posterior"
     name: ClassVar[str] = "aggregate_posterior"
 
-    def prepared(self, seeds: Seeds, seed: int) -> "FittedAggregate":
+    def prepared(self, seeds: Seeds, models: Models, seed: int) -> "FittedAggregate":
         """Fit the mixture; each seed's posterior counts with its spread, by one draw from it (two, of a sole seed)."""
+        del models
         each = np.resize(np.arange(len(seeds)), max(2, len(seeds)))
         codes = _posterior(seeds, each, 1.0, numpy_rng(seed, "identify", self.name))
         components = max(1, min(self.components, len(codes) // FEWEST_CODES))
         mixture = GaussianMixture(components, random_state=derive(seed, "identify", self.name) % 2**32)
         mixture.fit(codes.astype(np.float64))
         return FittedAggregate(mixture.weights_, mixture.means_, self.scale * np.linalg.cholesky(mixture.covariances_))
-
-    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator, label: int | None = None) -> Draw:
-        """Draw ``n`` candidates from a mixture fitted anew with seed 0."""
-        return self.prepared(seeds, 0).draw(seeds, n, rng, label)
 
     def starts(self, labels: Labels, label: int | None = None) -> Mask:
         """Return which seeds may start a candidate: all of them, whatever the class."""
@@ -160,7 +190,7 @@ class AggregatePosterior(Proposal):
 
 
 @record(frozen=True)
-class FittedAggregate(Proposal):
+class FittedAggregate(Drawer):
     """A fitted ``AggregatePosterior``.
 
     Attributes:
@@ -183,9 +213,98 @@ class FittedAggregate(Proposal):
         return Draw(seeds.nearest(z), shown, z)
 
 
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class GradientSearch(Proposal):
+    """A code in the style of any image, decoded as any class, and moved until the classifier reads it as another.
+
+    Each step goes up the slope of the classifier's margin (the best other logit less the label's), measured in standard
+    deviations of the seed's posterior, so that all coordinates move by what the seed's image leaves open. Judges are
+    not asked on the way: a search that follows their slope finds what fools them too. Needs a conditional generator and
+    a classifier with gradients.
+
+    Attributes:
+        steps: at most; a candidate that is read as another class by ``margin`` stays where it is.
+        stride: length of a step, root mean square over the coordinates, in posterior standard deviations.
+        margin: in logits.
+        scale: widens the draw from the seed's posterior that the way starts from.
+    """
+
+    steps: Annotated[int, Field(ge=1)] = 4
+    stride: Positive = 0.3
+    margin: Annotated[float, Field(ge=0)] = 0.5
+    scale: Positive = 1.0
+    kind: Literal["gradient_search"] = "gradient_search"
+    name: ClassVar[str] = "gradient_search"
+
+    @property
+    def cost(self) -> int:
+        """One decoding at the end; at each step one forth and one back, which takes twice as long."""
+        return 1 + 3 * self.steps
+
+    def prepared(self, seeds: Seeds, models: Models, seed: int) -> "Climb":
+        """Return what climbs.
+
+        Raises:
+            ConfigError: the classifier has no gradients.
+        """
+        del seeds, seed
+        if not isinstance(models.classifier, TorchClassifier):
+            raise ConfigError(
+                f"identify.proposals: {self.kind} needs a classifier with gradients, got "
+                f"{type(models.classifier).__name__}; drop it, or pass the classifier as a torch.nn.Module"
+            )
+        return Climb(self, models)
+
+    def starts(self, labels: Labels, label: int | None = None) -> Mask:
+        """Return which seeds may start a candidate: all of them, whatever the class."""
+        del label
+        return np.ones(len(labels), dtype=bool)
+
+
+@record(frozen=True)
+class Climb(Drawer):
+    """A ``GradientSearch`` with the models whose slope it climbs."""
+
+    settings: GradientSearch
+    models: Models
+    name: ClassVar[str] = GradientSearch.name
+
+    def draw(self, seeds: Seeds, n: int, rng: np.random.Generator, label: int | None = None) -> Draw:
+        """Draw ``n`` candidates; seeds and, where none is given, labels are equally likely over classes."""
+        seed = seeds.draw_balanced(n, rng, np.ones(len(seeds), dtype=bool))
+        shown = rng.integers(seeds.classes, size=n) if label is None else np.full(n, label, dtype=np.int64)
+        start = torch.from_numpy(_posterior(seeds, seed, self.settings.scale, rng))
+        with torch.inference_mode(mode=False), torch.enable_grad():
+            z = self._climb(start, torch.from_numpy(shown), torch.from_numpy(seeds.std[seed]))
+        return Draw(seed, shown, z.numpy())
+
+    def _climb(self, start: Codes, labels: LabelTensor, std: Codes) -> Codes:
+        length = self.settings.stride * math.sqrt(std.shape[1])
+        z, moving = start.clone(), torch.arange(len(start))
+        for _ in range(self.settings.steps):
+            at = z[moving].requires_grad_()
+            margin = self._margin(at, labels[moving])
+            below = margin.detach() < self.settings.margin
+            if not below.any():
+                break
+            (slope,) = torch.autograd.grad(margin.sum(), at)
+            moving, scale = moving[below], std[moving[below]]
+            direction = scale * slope[below]
+            unit = direction / direction.norm(dim=1, keepdim=True).clamp_min(torch.finfo(direction.dtype).tiny)
+            z[moving] += length * scale * unit
+        return z
+
+    def _margin(self, z: Codes, labels: LabelTensor) -> Float[Tensor, " n"]:
+        logits = self.models.classifier.logits(self.models.generator.decode(z, labels))
+        own = logits.gather(1, labels[:, None])
+        return logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - own[:, 0]
+
+
 def _posterior(seeds: Seeds, seed: Labels, scale: float, rng: np.random.Generator) -> Float32[np.ndarray, "n latent"]:
     noise = rng.standard_normal(size=(len(seed), seeds.mean.shape[1]), dtype=np.float32)
     return seeds.mean[seed] + np.float32(scale) * seeds.std[seed] * noise
 
 
-AnyProposal = Annotated[BetaNoise | PosteriorNoise | StyleTransfer | AggregatePosterior, Field(discriminator="kind")]
+AnyProposal = Annotated[
+    BetaNoise | PosteriorNoise | StyleTransfer | AggregatePosterior | GradientSearch, Field(discriminator="kind")
+]
