@@ -188,7 +188,7 @@ classifier:
   # mean: [0.1307]                     (preprocessing of images in [0, 1])
   # std: [0.3081]
 identify:
-  budget: 400000           # how many images to try
+  budget: 300000           # how many images to try
 """
 
 

@@ -9,8 +9,8 @@ from linear_models import LATENT, linear_models
 from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
-from defuse.classifiers import CallableClassifier
-from defuse.errors import ConfigError
+from defuse.classifiers import CallableClassifier, TorchClassifier
+from defuse.errors import ClassifierError
 from defuse.identify import AggregatePosterior, BetaNoise, GradientSearch, Models, PosteriorNoise, Seeds, StyleTransfer
 from defuse.identify.proposals import AnyProposal
 
@@ -308,7 +308,7 @@ def margins(models, draw, z):
 @pytest.mark.parametrize("stride", [0.05, 0.4])
 def test_gradient_search_takes_the_step_of_a_linear_model(seeds, stride):
     """One step, along the slope in posterior standard deviations, where the label still has the lead."""
-    settings, models = GradientSearch(steps=1, stride=stride), linear_models()
+    settings, models = GradientSearch(steps=1, stride=stride, scale=1.0), linear_models()
     draw = settings.prepared(seeds, models, 0).draw(seeds, N, np.random.default_rng(11))
     rng = np.random.default_rng(11)
     seed = seeds.draw_balanced(N, rng, np.ones(len(seeds), dtype=bool))
@@ -326,8 +326,16 @@ def test_gradient_search_takes_the_step_of_a_linear_model(seeds, stride):
 
 def test_gradient_search_climbs_until_the_classifier_is_wrong_by_the_margin_and_stops_there(seeds):
     models = linear_models()
-    few = GradientSearch(steps=2, stride=0.1).prepared(seeds, models, 0).draw(seeds, N, np.random.default_rng(12))
-    many = GradientSearch(steps=200, stride=0.1).prepared(seeds, models, 0).draw(seeds, N, np.random.default_rng(12))
+    few = (
+        GradientSearch(steps=2, stride=0.1, scale=1.0)
+        .prepared(seeds, models, 0)
+        .draw(seeds, N, np.random.default_rng(12))
+    )
+    many = (
+        GradientSearch(steps=200, stride=0.1, scale=1.0)
+        .prepared(seeds, models, 0)
+        .draw(seeds, N, np.random.default_rng(12))
+    )
     few_margin, many_margin = (margins(models, draw, draw.z)[0] for draw in (few, many))
     assert many_margin.min() >= 0.5 - 1e-3
     there = few_margin >= 0.5 + 1e-3
@@ -341,10 +349,21 @@ def test_gradient_search_works_where_inference_mode_is_on(seeds):
     assert np.isfinite(draw.z).all()
 
 
-def test_bad_input_gradient_search_of_a_black_box(seeds):
-    models = Models(linear_models().generator, CallableClassifier(len, ("a", "b", "c")))
-    with pytest.raises(ConfigError, match="gradient_search needs a classifier with gradients, got CallableClassifier"):
-        GradientSearch().prepared(seeds, models, 0)
+def test_gradient_search_suits_modules_alone():
+    black_box = CallableClassifier(len, ("a", "b", "c"))
+    for proposal in of_type(object):
+        assert proposal.suits(linear_models().classifier)
+        assert proposal.suits(black_box) != isinstance(proposal, GradientSearch)
+
+
+def test_bad_input_a_module_without_gradients(seeds):
+    class Blind(torch.nn.Module):
+        def forward(self, pixels):
+            return pixels.flatten(1)[:, :3].detach()
+
+    models = Models(linear_models().generator, TorchClassifier(Blind(), ("a", "b", "c")))
+    with pytest.raises(ClassifierError, match="gives no gradients; drop gradient_search"):
+        GradientSearch().prepared(seeds, models, 0).draw(seeds, 5, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"stride": 0}, {"margin": -0.1}, {"margin": float("nan")}])

@@ -116,15 +116,26 @@ class Workshop:
         self.progress = progress
         self._grounds: dict[str, Ground] = {}
 
+    def run_folder(self, task: Task, method: Method, level: Level) -> Path:
+        """Return where a cell's method works."""
+        return self._job(task, method, level).run_folder
+
+    def score(self, task: Task, method: Method, level: Level, outcome: Outcome) -> tuple[FindingScore, ...]:
+        """Hold the first findings of any outcome against the truth of a cell."""
+        return self._job(task, method, level).score(outcome)
+
     def do(self, task: Task, method: Method, level: Level) -> Cell:
         """Return a cell's result, read where it is there already.
 
         Raises:
             DefuseError: the data are not there, or a step of the method fails.
         """
-        place = Place(task, method, level, self.seed, self.quick)
-        job = _Job(place, self.ground(task.data), self.folder, self.progress)
+        job = self._job(task, method, level)
         return job.stored() or job.work()
+
+    def _job(self, task: Task, method: Method, level: Level) -> "_Job":
+        place = Place(task, method, level, self.seed, self.quick)
+        return _Job(place, self.ground(task.data), self.folder, self.progress)
 
     def ground(self, name: str) -> Ground:
         """Return a data set with its slices; the last one is kept in memory.
@@ -147,6 +158,10 @@ class _Job:
     @property
     def result(self) -> Path:
         return self.folder / "cells" / f"{self.place.name}.json"
+
+    @property
+    def run_folder(self) -> Path:
+        return self.folder / "runs" / f"{self.place.name}_{self.made_from}"
 
     @property
     def cache(self) -> Path:
@@ -194,12 +209,12 @@ class _Job:
             home=ground.home(),
             seed=place.seed,
             quick=place.quick,
-            folder=self.folder / "runs" / f"{place.name}_{self.made_from}",
+            folder=self.run_folder,
             library=self.cache,
             progress=self.progress,
         )
         outcome = place.method.run(situation)
-        scores = self._findings(outcome)
+        scores = self.score(outcome)
         four = Models(classifier, outcome.control, outcome.repaired, clean)
         held_out = ground.held_out(place.task.name)
         cell = Cell(
@@ -226,7 +241,8 @@ class _Job:
         write_json(self.result, cell.model_dump(mode="json"))
         return cell
 
-    def _findings(self, outcome: Outcome) -> tuple[FindingScore, ...]:
+    def score(self, outcome: Outcome) -> tuple[FindingScore, ...]:
+        """Return what the first findings are."""
         if not outcome.findings:
             return ()
         ruler, oracle = self._ruler(outcome), self._oracle()

@@ -21,7 +21,7 @@ from defuse.generators import Generator
 from defuse.judges import Screen
 from defuse.pipeline import Run
 from defuse.progress import Progress
-from defuse.records import Purpose, Region, RegionLabel, RegionSamples, Splits
+from defuse.records import Purpose, Region, Regions, RegionSamples, Splits
 from defuse.seeds import derive
 
 QUICK: Mapping[str, Any] = {
@@ -210,13 +210,25 @@ def tune(situation: Situation, correct: Correct, samples: Pool | None = None, we
 def _findings(run: Run, *, kept_only: bool) -> tuple[Finding, ...]:
     """Return the reported regions, under the label that they were given; one without is under its proposed label."""
     return tuple(
-        _finding(region, label, run.regions.samples[region.name, Purpose.FINAL], kept_only=kept_only)
+        _finding(
+            region,
+            region.label if label.label is None else label.label,
+            run.regions.samples[region.name, Purpose.FINAL],
+            kept_only=kept_only,
+        )
         for region, label in zip(run.regions.reported, run.labels, strict=True)
     )
 
 
-def _finding(region: Region, label: RegionLabel, samples: RegionSamples, *, kept_only: bool) -> Finding:
-    shown = region.label if label.label is None else label.label
+def found_in(regions: Regions) -> tuple[Finding, ...]:
+    """Return the reported regions of a grouping that nobody has labelled, under the labels that were proposed."""
+    return tuple(
+        _finding(region, region.label, regions.samples[region.name, Purpose.FINAL], kept_only=True)
+        for region in regions.reported
+    )
+
+
+def _finding(region: Region, shown: int, samples: RegionSamples, *, kept_only: bool) -> Finding:
     failing = usable(samples, kept_only=kept_only) & (samples.predicted != shown)
     wrong = samples.predicted[failing]
     predicted = int(np.bincount(wrong).argmax()) if len(wrong) else region.predicted

@@ -1,8 +1,10 @@
 """The search: one driver owns budget, seeds, shards and the check that a failure is one."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass as record
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +38,8 @@ from defuse.records import Failures, LabelledImages, ProposalCount, Search
 from defuse.seeds import numpy_rng
 from defuse.types import STRICT, Labels
 
+_LOG = logging.getLogger(__name__)
+
 AnyGate = Annotated[Reconstructs | Misclassified | Legible | KeepsLabel | Plausible, Field(discriminator="kind")]
 Count = Annotated[int, Field(gt=0)]
 
@@ -67,11 +71,15 @@ class Identify:
             only those read as 80 are kept. Class names, or class indices where no name fits.
     """
 
-    budget: Count = 400_000
+    budget: Count = 300_000
     rounds: Count = 4
     shard_size: Count = 5_000
     batch_size: Count = 1_000
-    proposals: Annotated[tuple[AnyProposal, ...], Field(min_length=1)] = (PosteriorNoise(), StyleTransfer())
+    proposals: Annotated[tuple[AnyProposal, ...], Field(min_length=1)] = (
+        PosteriorNoise(),
+        StyleTransfer(),
+        GradientSearch(),
+    )
     gates: Annotated[tuple[AnyGate, ...], Field(min_length=1)] = (
         Reconstructs(),
         Misclassified(),
@@ -132,11 +140,17 @@ class Identify:
 
         Raises:
             ConfigError: a proposal or a gate needs a conditional generator, or the gate on predictions is missing, or
-                a gate is there twice, or the search cannot be focused as wanted.
+                a gate is there twice, or the search cannot be focused as wanted, or no proposal suits the classifier.
+            ClassifierError: a search by gradient was asked for and the classifier's module gives none.
             GeneratorError: no seed survives its reconstruction.
             RunError: a shard is damaged or cannot be written.
         """
         self._require_fit(generator)
+        suited = self._suited(classifier)
+        if suited != self:
+            return suited.run(
+                reference, generator, classifier, judge, seed=seed, shard_path=shard_path, progress=progress
+            )
         focus = self.focus_on(reference)
         began = time.monotonic()
         paths = [shard_path(number) for number in range(self.shards)]
@@ -161,6 +175,19 @@ class Identify:
         weights = yields(turns, shards, costs) if shards else [1.0] * len(costs)
         ends = round_ends(self.shards, self.rounds, len(costs))
         return share_out(next(end for end in ends if end > len(turns)) - len(turns), weights)
+
+    def _suited(self, classifier: Classifier) -> "Identify":
+        """Return the search without the proposals that this classifier has nothing for, and say so."""
+        suited = tuple(proposal for proposal in self.proposals if proposal.suits(classifier))
+        left_out = [proposal.kind for proposal in self.proposals if proposal not in suited]
+        if not suited:
+            raise ConfigError(
+                f"identify.proposals: {left_out[0]} needs a classifier with gradients, got "
+                f"{type(classifier).__name__}; add another kind, or pass the classifier as a torch.nn.Module"
+            )
+        if left_out:
+            _LOG.warning("identify: without %s, since the classifier has no gradients", ", ".join(left_out))
+        return replace(self, proposals=suited)
 
     @property
     def _reconstructs(self) -> bool:

@@ -14,7 +14,7 @@ from sklearn.mixture import GaussianMixture
 from torch import Tensor
 
 from defuse.classifiers import Classifier, TorchClassifier
-from defuse.errors import ConfigError
+from defuse.errors import ClassifierError
 from defuse.generators import Generator
 from defuse.identify.seeds import Seeds
 from defuse.seeds import derive, numpy_rng
@@ -73,8 +73,13 @@ class Proposal(ABC):
 
     @property
     def cost(self) -> int:
-        """How many candidates of the budget one of its own takes: as many as that could be decoded in its time."""
+        """How many candidates of the budget one of its own takes: as many as could be decoded in its time."""
         return 1
+
+    def suits(self, classifier: Classifier) -> bool:
+        """Return whether it can search for errors of this classifier."""
+        del classifier
+        return True
 
     def starts(self, labels: Labels, label: int | None = None) -> Mask:
         """Return which seeds, given their labels, may start a candidate for the class ``label``: those of that class.
@@ -230,29 +235,24 @@ class GradientSearch(Proposal):
     """
 
     steps: Annotated[int, Field(ge=1)] = 4
-    stride: Positive = 0.3
+    stride: Positive = 0.6
     margin: Annotated[float, Field(ge=0)] = 0.5
-    scale: Positive = 1.0
+    scale: Positive = 0.5
     kind: Literal["gradient_search"] = "gradient_search"
     name: ClassVar[str] = "gradient_search"
 
     @property
     def cost(self) -> int:
-        """One decoding at the end; at each step one forth and one back, which takes twice as long."""
-        return 1 + 3 * self.steps
+        """One decoding at the end; at each step one forth and one back."""
+        return 1 + 2 * self.steps
+
+    def suits(self, classifier: Classifier) -> bool:
+        """Return whether the classifier has gradients: a black box has none."""
+        return isinstance(classifier, TorchClassifier)
 
     def prepared(self, seeds: Seeds, models: Models, seed: int) -> "Climb":
-        """Return what climbs.
-
-        Raises:
-            ConfigError: the classifier has no gradients.
-        """
+        """Return what climbs."""
         del seeds, seed
-        if not isinstance(models.classifier, TorchClassifier):
-            raise ConfigError(
-                f"identify.proposals: {self.kind} needs a classifier with gradients, got "
-                f"{type(models.classifier).__name__}; drop it, or pass the classifier as a torch.nn.Module"
-            )
         return Climb(self, models)
 
     def starts(self, labels: Labels, label: int | None = None) -> Mask:
@@ -263,7 +263,7 @@ class GradientSearch(Proposal):
 
 @record(frozen=True)
 class Climb(Drawer):
-    """A ``GradientSearch`` with the models whose slope it climbs."""
+    """A ``GradientSearch`` and the models whose slope it climbs; ``draw`` raises ClassifierError if there is none."""
 
     settings: GradientSearch
     models: Models
@@ -284,6 +284,10 @@ class Climb(Drawer):
         for _ in range(self.settings.steps):
             at = z[moving].requires_grad_()
             margin = self._margin(at, labels[moving])
+            if not margin.requires_grad:
+                raise ClassifierError(
+                    "classifier: its module gives no gradients; drop gradient_search from identify.proposals"
+                )
             below = margin.detach() < self.settings.margin
             if not below.any():
                 break
