@@ -3,11 +3,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from identify_toys import SETTINGS, Toys
+from identify_toys import CLASSES, SETTINGS, Toys
+from torch import nn
 
-from defuse.identify import BetaNoise, PosteriorNoise, StyleTransfer
+from defuse.classifiers import TorchClassifier
+from defuse.identify import BetaNoise, GradientSearch, PosteriorNoise, StyleTransfer
 from defuse.identify.budget import LEAST, round_ends, share_out, yields
 from defuse.identify.shards import Shard, read_shard
 from defuse.records import Failures, ProposalCount
@@ -85,3 +88,18 @@ class TestSearch:
         settings = replace(self.settings, rounds=1, proposals=(*self.settings.proposals, BetaNoise()))
         found = Toys().run(tmp_path, settings)
         assert [count.candidates for count in found.search.counts] == [1_000] * 3
+
+    def test_a_costly_proposal_draws_as_many_fewer_candidates(self, tmp_path):
+        layer = nn.Linear(4, 3)
+        with torch.no_grad():  # the class is the third pixel's; the first decides against it, without a step
+            layer.weight.copy_(torch.tensor([[0.0, 0, -9, 0], [4, 0, 0, 0], [0, 0, 9, 0]]))
+            layer.bias.copy_(torch.tensor([2.0, 0, -5]))
+        proposals = (PosteriorNoise(), GradientSearch(steps=2))
+        classifier = TorchClassifier(nn.Sequential(nn.Flatten(), layer), CLASSES)
+        settings = replace(self.settings, rounds=1, proposals=proposals)
+        Toys(classifier=classifier).run(tmp_path, settings)
+        for number in range(settings.shards):
+            count = read_shard(tmp_path / f"shard-{number}.parquet").count
+            cost = {proposal.name: proposal.cost for proposal in proposals}[count.proposal]
+            assert cost == (1 if number % 2 == 0 else 5)
+            assert count.candidates == settings.candidates(number) // cost

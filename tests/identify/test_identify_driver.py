@@ -9,7 +9,7 @@ from identify_toys import BRIGHT, CLEAR, LOGIT, SETTINGS, STD, SURE, ToyClassifi
 from pydantic import ValidationError
 
 from defuse.errors import ConfigError, GeneratorError, RunError
-from defuse.identify import BetaNoise, Identify, PosteriorNoise, Reconstructs, Seeds, StyleTransfer
+from defuse.identify import BetaNoise, GradientSearch, Identify, PosteriorNoise, Reconstructs, Seeds, StyleTransfer
 from defuse.judges import KeepsLabel, Misclassified, Plausible, Screen
 from defuse.pixels import to_bytes, to_pixels
 
@@ -242,6 +242,17 @@ class TestBadInput:
     def test_bad_input_without_the_gate_on_predictions(self, tmp_path, gates):
         with pytest.raises(ConfigError, match=r"identify\.gates: expected a gate of kind misclassified"):
             Toys().run(tmp_path, replace(SETTINGS, gates=gates))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_black_box_is_searched_without_gradients_and_that_is_said(self, tmp_path, caplog):
+        with_gradients = replace(SETTINGS, proposals=(*SETTINGS.proposals, GradientSearch()))
+        found = Toys().run(tmp_path / "with", with_gradients)
+        assert caplog.messages == ["identify: without gradient_search, since the classifier has no gradients"]
+        assert np.array_equal(found.failures.z, Toys().run(tmp_path / "without").failures.z)
+
+    def test_bad_input_nothing_but_gradients_for_a_black_box(self, tmp_path):
+        with pytest.raises(ConfigError, match="gradient_search needs a classifier with gradients, got ToyClassifier"):
+            Toys().run(tmp_path, replace(SETTINGS, proposals=(GradientSearch(),)))
         assert list(tmp_path.iterdir()) == []
 
     def test_bad_input_gate_twice(self, tmp_path):
