@@ -26,6 +26,10 @@ FEWEST_CODES = 10
 """Codes for each Gaussian of a fitted mixture."""
 
 
+CLIMBING = 128
+"""Candidates that climb at once: a network's gradient needs many times the memory of its answer."""
+
+
 @record(frozen=True)
 class Draw:
     """Codes to decode.
@@ -274,9 +278,10 @@ class Climb(Drawer):
         seed = seeds.draw_balanced(n, rng, np.ones(len(seeds), dtype=bool))
         shown = rng.integers(seeds.classes, size=n) if label is None else np.full(n, label, dtype=np.int64)
         start = torch.from_numpy(_posterior(seeds, seed, self.settings.scale, rng))
+        each = (start, torch.from_numpy(shown), torch.from_numpy(seeds.std[seed]))
         with torch.inference_mode(mode=False), torch.enable_grad():
-            z = self._climb(start, torch.from_numpy(shown), torch.from_numpy(seeds.std[seed]))
-        return Draw(seed, shown, z.numpy())
+            parts = [self._climb(*part) for part in zip(*(tensor.split(CLIMBING) for tensor in each), strict=True)]
+        return Draw(seed, shown, torch.cat(parts).numpy())
 
     def _climb(self, start: Codes, labels: LabelTensor, std: Codes) -> Codes:
         length = self.settings.stride * math.sqrt(std.shape[1])
