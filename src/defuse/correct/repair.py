@@ -84,7 +84,14 @@ class Correct:
     augment: Augment = "affine"
     keep_answers: bool = True
     layers: Layers = "all"
-    blends: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (1.0, 0.75, 0.5, 0.25)
+    blends: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (
+        1.0,
+        0.75,
+        0.5,
+        0.375,
+        0.25,
+        0.125,
+    )
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.001
     max_accuracy_loss_bound: Annotated[float, Field(ge=0, le=1)] = 0.005
     max_negative_flips: Annotated[float, Field(ge=0, le=1)] = 0.003

@@ -97,8 +97,9 @@ class Distill:
 
         Rank: support times the mean cost of an answer on the kept evidence samples, that is, how much harm of what one
         search budget found the region stands for; by default the mean cost is the failure rate. Without ``keep_only``
-        the support alone. With it, confusions take turns: the first region of each, then the second of each, since
-        one who has seen that 100 is read as 30 learns more from another bug than from a second region of this one.
+        the support alone. With it, the second region of a confusion counts half, the third a third, and so on (as seats
+        are given by D'Hondt), since one who has seen that 100 is read as 30 learns more from another bug than from a
+        second region of this one.
 
         Args:
             failures: what the search kept.
@@ -175,8 +176,7 @@ class Distill:
         reasons = [self._refuse(evidence) for _, evidence in tested]
         dropped = Counter(reason for reason in reasons if reason)
         passed = [one for one, reason in zip(tested, reasons, strict=True) if not reason]
-        passed.sort(key=lambda one: self._importance(one, costs), reverse=True)
-        found = (_in_turns(passed) if self.keep_only else passed)[: self.max_regions]
+        found = self._ranked(passed, costs)[: self.max_regions]
         if len(passed) > len(found):
             dropped[OVER_LIMIT] = len(passed) - len(found)
         return found, dropped
@@ -188,6 +188,19 @@ class Distill:
         if not evidence.keep.trials or evidence.keep.value < self.min_keep_rate:
             return LOW_KEEP_RATE
         return NOT_PROVEN if evidence.q_value > self.q_value else None
+
+    def _ranked(self, passed: Sequence[_Tested], costs: CostMatrix) -> list[_Tested]:
+        """Return what passed in order; see ``run``."""
+        scored = sorted(((self._importance(one, costs), one) for one in passed), key=lambda pair: -pair[0])
+        if not self.keep_only:
+            return [one for _, one in scored]
+        before: Counter[tuple[int, int]] = Counter()
+        shared: list[tuple[float, _Tested]] = []
+        for importance, one in scored:
+            confusion = (one[0].label, one[0].predicted)
+            before[confusion] += 1
+            shared.append((importance / before[confusion], one))
+        return [one for _, one in sorted(shared, key=lambda pair: -pair[0])]
 
     def _importance(self, one: _Tested, costs: CostMatrix) -> float:
         candidate, evidence = one
@@ -213,17 +226,6 @@ class Distill:
         else:
             draw = sampler.draw(*where, wanted, rng=rng)
         return RegionSamples(name, purpose, draw.images, draw.z, draw.predicted, draw.kept)
-
-
-def _in_turns(ranked: Sequence[_Tested]) -> list[_Tested]:
-    """Return the first of each confusion, then the second of each, and so on, each time in the given order."""
-    before: Counter[tuple[int, int]] = Counter()
-    turns = []
-    for one in ranked:
-        pair = (one[0].label, one[0].predicted)
-        turns.append((before[pair], one))
-        before[pair] += 1
-    return [one for _, one in sorted(turns, key=lambda each: each[0])]
 
 
 def _region(name: str, candidate: Candidate, evidence: Evidence) -> Region:

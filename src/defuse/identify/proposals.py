@@ -280,7 +280,9 @@ class Climb(Drawer):
         start = torch.from_numpy(_posterior(seeds, seed, self.settings.scale, rng))
         each = (start, torch.from_numpy(shown), torch.from_numpy(seeds.std[seed]))
         with torch.inference_mode(mode=False), torch.enable_grad():
-            parts = [self._climb(*part) for part in zip(*(tensor.split(CLIMBING) for tensor in each), strict=True)]
+            parts = [
+                self._climb(*part) for part in zip(*(torch.split(tensor, CLIMBING) for tensor in each), strict=True)
+            ]
         return Draw(seed, shown, torch.cat(parts).numpy())
 
     def _climb(self, start: Codes, labels: LabelTensor, std: Codes) -> Codes:
