@@ -1,4 +1,4 @@
-"""Proposals side by side: what each finds in a finished run's latent space, for the same budget, and how much is real.
+"""The default's proposals side by side: what each finds for the same budget in a finished run, and how much is real.
 
 python benchmarks/proposals.py RUN --name gtsrb
 
@@ -20,7 +20,7 @@ from main_job import RESULTS
 from validity import EPOCHS
 
 from defuse.bench.oracle import confirmed, train_oracle
-from defuse.identify import AggregatePosterior, GradientSearch, Identify, PosteriorNoise, StyleTransfer
+from defuse.identify import GradientSearch, Identify, PosteriorNoise, StyleTransfer
 from defuse.identify.proposals import AnyProposal
 from defuse.judges import Judge
 from defuse.pipeline import Run
@@ -30,7 +30,7 @@ from defuse.rundir import RunDir
 from defuse.versions import commit, machine, versions
 from defuse.workspace import stored_config
 
-PROPOSALS: tuple[AnyProposal, ...] = (PosteriorNoise(), StyleTransfer(), GradientSearch(), AggregatePosterior())
+PROPOSALS: tuple[AnyProposal, ...] = (PosteriorNoise(), StyleTransfer(), GradientSearch())
 
 
 class Clock:

@@ -69,12 +69,18 @@ an unseen bug the control closes less than half of the gap, as it should.
 MISSED = """
 ## What is missed, and why
 
-- *dark-pullover-as-coat*: judges that never saw a dark pullover take it for a coat or a shirt too: they accept 2 in 100
+- *thin-6-as-1* (commit ba18df3): the first region, of 464 failures, is the bug to our eyes. But 57 % of its misread
+  samples are as thin as the slice, and 60 % would count as a match: five times the class's own share. The rest lie in the
+  margin beside the slice, which the classifier was never taught. Of its lesser regions one (90 %) came 36th, when the
+  regions of a confusion took turns with all others; now the second counts half, the third a third.
+- *dark-pullover-as-coat*: judges that never saw a dark pullover take it for a coat or a shirt too: they accept 1 in 100
   real ones (*ceiling*). Seen through their eyes it is no bug.
-- *blurred-30-as-70* and *faint-yield-as-priority* were searched with the code of the other cells, but not scored:
-  neither confusion was among the first ten regions. Since then the regions of one confusion take turns with others.
-- Bugs of Fashion-MNIST are found, but hardly repaired: every fine-tuning of a model that is right at 9 of 10 turns
-  about 1 % of the right answers into wrong ones, and the repair's cap on that (`correct.max_negative_flips`) is 0.3 %.
+- *blurred-30-as-70* and *faint-yield-as-priority* were searched with the code of e310a7d, but not scored: neither
+  confusion was among the first ten regions.
+- Repairs of Fashion-MNIST turn more right answers into wrong ones than 0.3 %: so does every fine-tuning of a model that
+  is right at 9 of 10, the control's too (1.6 %), and test accuracy rises all the same. So the cap is now 0.3 % or the
+  control's share, whichever is more; before, hardly anything there was repaired. No optimiser, loss or choice of images
+  that we tried repairs more for the same flips: they follow how far the weights move.
 - A yellow square of 4 pixels in a corner, in place of the band of 6 rows that *marked-stop-as-yield* has now, was never
   found: the generator does not draw anything so small.
 """

@@ -26,7 +26,7 @@ FEWEST_CODES = 10
 """Codes for each Gaussian of a fitted mixture."""
 
 
-CLIMBING = 128
+CLIMBING = 256
 """Candidates that climb at once: a network's gradient needs many times the memory of its answer."""
 
 
