@@ -1,7 +1,7 @@
 """After a repair: the search once more, with fresh seeds and equal budget, on the given and on the repaired model."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -65,7 +65,8 @@ class SecondSearch:
             RunError: what lies in the folder is damaged, or it cannot be written.
         """
         seed = derive(self.config.seed, "verify")
-        identified = self.config.identify.run(
+        alike = replace(self.config.identify, rounds=1)  # so that both models are searched in the same way
+        identified = alike.run(
             self.reference,
             self.generator,
             classifier,

@@ -102,7 +102,7 @@ def test_json_is_alone_on_stdout(defuse, finished, tmp_path):
         summary.generator_bound, 3
     )
     found = json.loads(good(defuse("identify", "--out", out, "--json")))
-    assert (found["candidates"], found["kept"]) == (600, summary.search.kept)
+    assert (found["candidates"], found["kept"]) == (422, summary.search.kept)
     assert json.loads(good(defuse("distill", "--out", out, "--json")))["reported"] == len(summary.regions)
     assert json.loads(good(defuse("correct", "--out", out, "--json")))["suite_cases"] == summary.suite_cases
     assert len(json.loads(good(defuse("label", "auto", out, "--json")))) == len(summary.regions)

@@ -60,4 +60,4 @@ def test_where_no_share_holds_the_caps_the_least_is_recorded_and_nothing_repaire
     settings = Correct(lambdas=(1.0,), steps=5, batch_size=64, region_batch_size=64)
     corrected = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert corrected.classifier is toy.classifier
-    assert (corrected.repair.chosen, corrected.repair.sweep[0].blend) == (None, 0.25)
+    assert (corrected.repair.chosen, corrected.repair.sweep[0].blend) == (None, 0.125)

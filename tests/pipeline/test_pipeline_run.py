@@ -93,14 +93,14 @@ def test_summary_agrees_with_the_shards(finished):
     assert search.kept == sum(table.num_rows for table in tables) > 0
     for proposal in search.proposals:
         assert proposal.kept == sum(table["proposal"].to_pylist().count(proposal.proposal) for table in tables)
-        assert proposal.candidates == 300
+        assert proposal.candidates == {"gradient_search": 2 * (100 // 9)}.get(proposal.proposal, 200)
     assert search.kept_rate.model_dump() == {
         "successes": search.kept,
-        "trials": 600,
-        "value": search.kept / 600,
-        **dict(zip(("low", "high"), Rate(search.kept, 600).interval, strict=True)),
+        "trials": 422,
+        "value": search.kept / 422,
+        **dict(zip(("low", "high"), Rate(search.kept, 422).interval, strict=True)),
     }
-    assert search.gates[1].tested == 600
+    assert search.gates[1].tested == 422
     assert search.gates[1].passed == search.flips == search.gates[2].tested
     assert search.gates[2].passed == search.kept
     for table in tables:
@@ -165,9 +165,9 @@ def test_a_notebook_shows_a_table_and_escapes(finished):
     summary = finished.results.summary.model_copy(update={"regions": (region,)})
     shown = replace(finished.results, summary=summary)._repr_html_()
     assert "<td>&lt;b&gt;flat&lt;/b&gt; read as &lt;i&gt;x&lt;/i&gt; &amp; y</td>" in shown
-    assert "1 misclassification region from 600 candidates" in shown
+    assert "1 misclassification region from 422 candidates" in shown
     none = replace(finished.results, summary=summary.model_copy(update={"regions": ()}))
-    assert none.headline.startswith("No bug found at this budget: 600 candidates, ")
+    assert none.headline.startswith("No bug found at this budget: 422 candidates, ")
 
 
 def test_a_finished_run_is_not_made_anew(finished, tiny, tmp_path):
@@ -280,7 +280,7 @@ def test_no_failure_at_all_is_a_result(tiny, tmp_path):
         results = write_results(run)
     assert results.summary.search.kept == 0
     assert results.summary.regions == ()
-    assert results.headline.startswith("No bug found at this budget: 100 candidates")
+    assert results.headline.startswith("No bug found at this budget: 69 candidates")
     assert results.summary.repair_outcome == "nothing to repair: no region was given a class"
     assert results.report.stat().st_size > 1000
 
