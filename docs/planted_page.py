@@ -70,9 +70,9 @@ MISSED = """
 ## What is missed, and why
 
 - *thin-6-as-1* (commit ba18df3): the first region, of 464 failures, is the bug to our eyes. But 57 % of its misread
-  samples are as thin as the slice, and 60 % would count as a match: five times the class's own share. The rest lie in the
-  margin beside the slice, which the classifier was never taught. Of its lesser regions one (90 %) came 36th, when the
-  regions of a confusion took turns with all others; now the second counts half, the third a third.
+  samples are as thin as the slice, and 60 % would count as a match: five times the class's own share. The rest lie in
+  the margin beside the slice, which the classifier was never taught. Of its lesser regions one (90 %) came 36th, when
+  the regions of a confusion took turns with all others; now the second counts half, the third a third.
 - *dark-pullover-as-coat*: judges that never saw a dark pullover take it for a coat or a shirt too: they accept 1 in 100
   real ones (*ceiling*). Seen through their eyes it is no bug.
 - *blurred-30-as-70* and *faint-yield-as-priority* were searched with the code of e310a7d, but not scored: neither
