@@ -18,6 +18,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +58,7 @@ class Ways:
         """Return the candidate regions of one way."""
         if way == "codes":
             return self.grouping.propose(self.failures, seed=self.seed, progress=self.run.progress)
-        assign = {"codes and answers": self._joint(), "density": self._density, "one": _one}[way]
+        assign = self._joint() if way == "codes and answers" else {"density": self._density, "one": _one}[way]
         candidates = tuple(self._candidates(assign))
         return Proposed(candidates, Counter(), len(candidates))
 
@@ -86,9 +87,14 @@ class Ways:
         freedom = sum(len(part) - 1 for part in centred)
         return sum(part.T @ part for part in centred) / max(freedom, 1)
 
+    @cached_property
+    def _spread(self) -> np.ndarray:
+        """Of the codes, within the confusions."""
+        return self._within(self.failures.z.astype(np.float64))
+
     def _gaussian(self, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and covariance; the spread within pairs is the prior, worth as many codes as dimensions."""
-        latent, prior = codes.shape[1], self._within(self.failures.z.astype(np.float64))
+        latent, prior = codes.shape[1], self._spread
         centred = codes - codes.mean(axis=0)
         return codes.mean(axis=0), (latent * prior + centred.T @ centred) / (latent + len(codes))
 
@@ -118,7 +124,7 @@ class Ways:
     def _density(self, rows: np.ndarray) -> np.ndarray:
         if len(rows) < 2 * self.grouping.min_support:
             return _one(rows)
-        scale = np.sqrt(np.diag(self._within(self.failures.z.astype(np.float64))))
+        scale = np.sqrt(np.diag(self._spread))
         clusters = HDBSCAN(min_cluster_size=self.grouping.min_support, allow_single_cluster=True, copy=True)
         return clusters.fit_predict(self.failures.z[rows] / scale)
 
@@ -139,9 +145,8 @@ def compare(shop: Workshop, task: Task, seed: int) -> Iterator[dict[str, Any]]:
     with Run(config, folder, classifier=classifier, splits=splits) as run:
         screen = Screen(config.identify.label_gates, run.gate_judge)
         distill, failures = config.distill, run.identified.failures
-        grouping = Grouping(distill.mixture, distill.per_pair, distill.weight_threshold, distill.min_support)
         for way in WAYS:
-            proposed = Ways(run, failures, grouping, seed).propose(way)
+            proposed = Ways(run, failures, distill.grouping, seed).propose(way)
             regions = distill.settle(proposed, run.generator, classifier, screen, seed=seed)
             outcome = Outcome(found_in(regions), classifier, classifier, run.generator, screen)
             scores = shop.score(task, method, "unseen", outcome)
@@ -172,6 +177,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=RESULTS / "grouping.json")
     options = parser.parse_args()
+    made_by = commit()  # of the code that runs, whatever is committed meanwhile
     shop = Workshop(options.folder, options.data, options.seed)
     rows: list[dict[str, Any]] = []
     for task in choose_tasks(tuple(options.tasks.split(","))):
@@ -181,7 +187,7 @@ def main() -> None:
     result = {
         "rows": rows,
         "command": f"python benchmarks/grouping.py runs/planted --tasks {options.tasks}",
-        "commit": commit(),
+        "commit": made_by,
         "seed": options.seed,
         "versions": versions(),
         "machine": machine(),

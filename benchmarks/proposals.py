@@ -1,4 +1,4 @@
-"""The default's proposals side by side: what each finds for the same budget in a finished run, and how much is real.
+"""Proposals side by side: what each finds for the same budget in a finished run, and how much is real.
 
 python benchmarks/proposals.py RUN --name gtsrb
 
@@ -20,7 +20,8 @@ from main_job import RESULTS
 from validity import EPOCHS
 
 from defuse.bench.oracle import confirmed, train_oracle
-from defuse.identify import GradientSearch, Identify, PosteriorNoise, StyleTransfer
+from defuse.identify import AggregatePosterior, GradientSearch, Identify, PosteriorNoise, StyleTransfer
+from defuse.identify.budget import distinct
 from defuse.identify.proposals import AnyProposal
 from defuse.judges import Judge
 from defuse.pipeline import Run
@@ -30,7 +31,7 @@ from defuse.rundir import RunDir
 from defuse.versions import commit, machine, versions
 from defuse.workspace import stored_config
 
-PROPOSALS: tuple[AnyProposal, ...] = (PosteriorNoise(), StyleTransfer(), GradientSearch())
+PROPOSALS: tuple[AnyProposal, ...] = (PosteriorNoise(), StyleTransfer(), GradientSearch(), AggregatePosterior())
 
 
 class Clock:
@@ -65,7 +66,7 @@ def search(run: Run, settings: Identify, oracle: Judge, seed: int) -> dict[str, 
             progress=clock,
         )
     seconds, failures, counts = clock.seconds, found.failures, found.search
-    kinds = {*zip(failures.seed.tolist(), failures.label.tolist(), failures.predicted.tolist(), strict=True)}
+    kinds = distinct(failures)
     real = confirmed(oracle, _images(run, failures), failures.label)
     return {
         "proposal": settings.proposals[0].kind,
@@ -99,6 +100,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the searches; the run has its own")
     parser.add_argument("--json", type=Path, help="[default: benchmarks/results/proposals_NAME.json]")
     options = parser.parse_args()
+    made_by = commit()  # of the code that runs, whatever is committed meanwhile
     config = stored_config(RunDir(options.run))
     rows = []
     with Run(config, options.run) as run:
@@ -111,7 +113,7 @@ def main() -> None:
     result = {
         "rows": rows,
         "command": f"python benchmarks/proposals.py {options.run.name} --name {options.name} --budget {options.budget}",
-        "commit": commit(),
+        "commit": made_by,
         "seed": options.seed,
         "versions": versions(),
         "machine": machine(),

@@ -144,7 +144,7 @@ class Measure:
             Rate(int((logits.argmax(axis=1) != labels).sum()), len(labels)),
             allowed=caps.hold(self._right, right, bound),
             blend=blend,
-            negative_flips=Rate(int((self._right & ~right).sum()), len(right)),
+            negative_flips=self._turned(right),
             loss=cross_entropy(logits, labels),
             loss_bound=bound,
         )
@@ -155,6 +155,9 @@ class Measure:
             right = self._right if model is None else reads_right(model, self.splits.validation)
         except ClassifierError:
             right = self._right
+        return self._turned(right)
+
+    def _turned(self, right: Mask) -> Rate:
         return Rate(int((self._right & ~right).sum()), len(right))
 
     def final(self, model: Classifier) -> Final:

@@ -116,9 +116,13 @@ class Distill:
             small to fit. Evidence samples are never filtered, so that the evidence can be counted again from them.
             Other samples may be fewer than wanted, where ``draws_per_sample`` did not suffice.
         """
-        grouping = Grouping(self.mixture, self.per_pair, self.weight_threshold, self.min_support)
-        proposed = grouping.propose(failures, seed=seed, progress=progress)
+        proposed = self.grouping.propose(failures, seed=seed, progress=progress)
         return self.settle(proposed, generator, classifier, screen, seed=seed, costs=costs, progress=progress)
+
+    @property
+    def grouping(self) -> Grouping:
+        """How failures become candidates."""
+        return Grouping(self.mixture, self.per_pair, self.weight_threshold, self.min_support)
 
     def settle(
         self,

@@ -5,6 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from defuse.identify.shards import Shard
+from defuse.records import Failures
+
+Kind = tuple[int, int, int]
+"""A failure's seed, label and answer."""
 
 LEAST = 0.25
 """Of an equal part: what every proposal gets in each round, so that none is given up for bad luck."""
@@ -30,13 +34,14 @@ def yields(turns: Sequence[int], shards: Sequence[Shard], costs: Sequence[int]) 
     found: list[float] = []
     for position, cost in enumerate(costs):
         own = [shard for turn, shard in zip(turns, shards, strict=True) if turn == position]
-        kinds = {kind for shard in own for kind in zip(*(column.tolist() for column in _kind(shard)), strict=True)}
+        kinds = set[Kind]().union(*(distinct(shard.failures) for shard in own))
         found.append((1 + len(kinds)) / (cost * sum(shard.count.candidates for shard in own)))
     return found
 
 
-def _kind(shard: Shard) -> tuple[np.ndarray, ...]:
-    return shard.failures.seed, shard.failures.label, shard.failures.predicted
+def distinct(failures: Failures) -> set[Kind]:
+    """Return the different kinds of failures."""
+    return set(zip(failures.seed.tolist(), failures.label.tolist(), failures.predicted.tolist(), strict=True))
 
 
 def share_out(shards: int, weights: Sequence[float]) -> list[int]:

@@ -93,6 +93,15 @@ class Proposal(ABC):
         return np.ones(len(labels), dtype=bool) if label is None else labels == label
 
 
+class _FromAny(Proposal):
+    """A proposal that draws any class from any seed."""
+
+    def starts(self, labels: Labels, label: int | None = None) -> Mask:
+        """Return which seeds may start a candidate: all of them, whatever the class."""
+        del label
+        return np.ones(len(labels), dtype=bool)
+
+
 class _Ready(Proposal, Drawer):
     """A proposal that has nothing to learn."""
 
@@ -164,7 +173,7 @@ class StyleTransfer(_Ready):
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class AggregatePosterior(Proposal):
+class AggregatePosterior(_FromAny):
     """Codes from one Gaussian mixture of all seeds' codes, decoded as any class: styles between those of real images.
 
     Needs a conditional generator. Codes of real images fill no N(0, I), whatever the training wished, so a draw from
@@ -192,11 +201,6 @@ class AggregatePosterior(Proposal):
         mixture.fit(codes.astype(np.float64))
         return FittedAggregate(mixture.weights_, mixture.means_, self.scale * np.linalg.cholesky(mixture.covariances_))
 
-    def starts(self, labels: Labels, label: int | None = None) -> Mask:
-        """Return which seeds may start a candidate: all of them, whatever the class."""
-        del label
-        return np.ones(len(labels), dtype=bool)
-
 
 @record(frozen=True)
 class FittedAggregate(Drawer):
@@ -218,12 +222,12 @@ class FittedAggregate(Drawer):
         component = rng.choice(len(self.weights), size=n, p=self.weights)
         noise = rng.standard_normal((n, self.means.shape[1]))
         z = (self.means[component] + np.einsum("nij,nj->ni", self.roots[component], noise)).astype(np.float32)
-        shown = rng.integers(seeds.classes, size=n) if label is None else np.full(n, label, dtype=np.int64)
+        shown = _any_class(seeds, n, rng, label)
         return Draw(seeds.nearest(z), shown, z)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class GradientSearch(Proposal):
+class GradientSearch(_FromAny):
     """A code in the style of any image, decoded as any class, and moved until the classifier reads it as another.
 
     Each step goes up the slope of the classifier's margin (the best other logit less the label's), measured in standard
@@ -259,11 +263,6 @@ class GradientSearch(Proposal):
         del seeds, seed
         return Climb(self, models)
 
-    def starts(self, labels: Labels, label: int | None = None) -> Mask:
-        """Return which seeds may start a candidate: all of them, whatever the class."""
-        del label
-        return np.ones(len(labels), dtype=bool)
-
 
 @record(frozen=True)
 class Climb(Drawer):
@@ -276,7 +275,7 @@ class Climb(Drawer):
     def draw(self, seeds: Seeds, n: int, rng: np.random.Generator, label: int | None = None) -> Draw:
         """Draw ``n`` candidates; seeds and, where none is given, labels are equally likely over classes."""
         seed = seeds.draw_balanced(n, rng, np.ones(len(seeds), dtype=bool))
-        shown = rng.integers(seeds.classes, size=n) if label is None else np.full(n, label, dtype=np.int64)
+        shown = _any_class(seeds, n, rng, label)
         start = torch.from_numpy(_posterior(seeds, seed, self.settings.scale, rng))
         each = (start, torch.from_numpy(shown), torch.from_numpy(seeds.std[seed]))
         with torch.inference_mode(mode=False), torch.enable_grad():
@@ -309,6 +308,11 @@ class Climb(Drawer):
         logits = self.models.classifier.logits(self.models.generator.decode(z, labels))
         own = logits.gather(1, labels[:, None])
         return logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - own[:, 0]
+
+
+def _any_class(seeds: Seeds, n: int, rng: np.random.Generator, label: int | None) -> Labels:
+    """Return the class to draw each candidate for: the one that is given, or every class equally likely."""
+    return rng.integers(seeds.classes, size=n) if label is None else np.full(n, label, dtype=np.int64)
 
 
 def _posterior(seeds: Seeds, seed: Labels, scale: float, rng: np.random.Generator) -> Float32[np.ndarray, "n latent"]:
