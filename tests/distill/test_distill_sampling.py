@@ -4,6 +4,7 @@ from distill_toys import BRIGHT, LATENT, THRESHOLD, toys, true_rates
 from scipy.stats import kstest
 
 from defuse.distill import RegionSampler, gather_evidence
+from defuse.distill.sampling import PROBE_BATCH, PROBED
 from defuse.judges import Screen
 from defuse.records import Purpose, RegionSamples
 
@@ -108,11 +109,19 @@ def test_a_probe_finds_every_failing_sample_and_judges_few_others(batch):
     mean = MEAN - [1.2, 0, 0]  # mostly read rightly
     probe = RegionSampler(
         world.generator, world.classifier, Counting(world.screen.gates, world.screen.judge), batch
-    ).probe(mean, COVARIANCE, 1, 1_000, rng=rng())
+    ).probe(mean, COVARIANCE, 1, failing=1_000, limit=1_000, rng=rng())
     draw = sampler().draw(mean, COVARIANCE, 1, 1_000, rng=rng())
     failing = draw.take(draw.kept & (draw.predicted != 1))
     np.testing.assert_array_equal(probe.failing.z, failing.z)
     np.testing.assert_array_equal(probe.failing.predicted, failing.predicted)
-    assert probe.kept == pytest.approx(draw.kept.sum(), abs=150)  # the share of 100 samples, times 1,000
+    assert probe.kept == pytest.approx(draw.kept.sum(), abs=150)  # the share of 4 x 50 samples, times 1,000
     if batch == 1024:
-        assert sum(asked) == (draw.predicted != 1).sum() + 100
+        assert sum(asked) == (draw.predicted != 1).sum() + 4 * PROBED
+
+
+def test_a_probe_ends_with_the_batch_that_holds_enough_failing_samples():
+    failing = sampler().probe(MEAN, COVARIANCE, 1, failing=1_000, limit=1_000, rng=rng()).failing
+    some = sampler().probe(MEAN, COVARIANCE, 1, failing=1, limit=1_000, rng=rng())
+    assert 0 < len(some.failing) < len(failing)
+    np.testing.assert_array_equal(some.failing.z, failing.z[: len(some.failing)])
+    assert some.kept <= PROBE_BATCH

@@ -6,7 +6,7 @@ from defuse.distill.candidates import Candidate
 from defuse.distill.sampling import RegionSampler
 from defuse.distill.sharpen import Sharpening
 
-SHARPENING = Sharpening(rounds=8, draws=2000, enough=0.75)
+SHARPENING = Sharpening(rounds=8, draws=2000, failing=300, enough=0.75)
 
 
 def candidate(centre, spread=0.6):
@@ -36,7 +36,7 @@ def test_the_gaussian_moves_into_the_failing_part_and_stays_wide_along_it(sample
 def test_one_round_is_the_moments_of_the_failing_draws(sampler):
     """Of a normal cut off at its mean, by closed form: mean up by s sqrt(2 / pi), variance s^2 (1 - 2 / pi)."""
     wide = candidate((THRESHOLD, 4.0, 0.0))
-    once = Sharpening(rounds=1, draws=200_000, enough=0.75).run(wide, sampler, seed=0)
+    once = Sharpening(rounds=1, draws=200_000, failing=200_000, enough=0.75).run(wide, sampler, seed=0)
     spread = 0.6
     assert once.mean[0] == pytest.approx(THRESHOLD + spread * np.sqrt(2 / np.pi), abs=0.01)
     assert once.covariance[0, 0] == pytest.approx(spread**2 * (1 - 2 / np.pi), rel=0.02)
@@ -54,7 +54,7 @@ def test_a_candidate_is_left_alone(sampler, centre, why):
 
 def test_no_rounds_change_nothing(sampler):
     given = candidate((0.0, 0.0, 0.0))
-    assert Sharpening(rounds=0, draws=10, enough=0.75).run(given, sampler, seed=0) is given
+    assert Sharpening(rounds=0, draws=10, failing=10, enough=0.75).run(given, sampler, seed=0) is given
 
 
 def test_the_seed_decides(sampler):

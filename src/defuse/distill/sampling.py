@@ -48,8 +48,11 @@ def join(draws: list[Draw]) -> Draw:
     )
 
 
-PROBED = 100
-"""How many of the rightly read samples a probe has judged, to estimate how many of them are kept."""
+PROBE_BATCH = 250
+"""How many samples a probe draws before it looks whether enough of them fail."""
+
+PROBED = 50
+"""How many rightly read samples of each such batch are judged, to estimate how many of them are kept."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ class Probe:
     """What a Gaussian holds, at a fraction of the price of ``RegionSampler.draw``.
 
     Attributes:
-        failing: all samples that are kept and misread.
-        kept: about how many samples are kept, rightly read or not.
+        failing: the samples that are kept and misread.
+        kept: about how many of the samples drawn are kept, rightly read or not.
     """
 
     failing: Draw
@@ -125,23 +128,30 @@ class RegionSampler:
         mean: Float64[np.ndarray, " latent"],
         covariance: Float64[np.ndarray, "latent latent"],
         label: int,
-        count: int,
         *,
+        failing: int,
+        limit: int,
         rng: np.random.Generator,
     ) -> Probe:
-        """Draw as ``draw`` does, but ask the judges of what is misread, and of ``PROBED`` other samples, alone.
+        """Draw batch by batch until ``failing`` samples are kept and misread, or ``limit`` were drawn.
 
-        Judges cost more than everything else, and a Gaussian that is still wide is mostly read rightly.
+        Judges cost more than everything else, and a Gaussian that is still wide is mostly read rightly: they are asked
+        of what is misread, and of the first ``PROBED`` other samples of each batch, alone.
 
         Raises:
             numpy.linalg.LinAlgError: the covariance is not positive definite.
         """
-        looked = self._drawn(mean, covariance, label, count, rng, PROBED)
-        wrong = looked.predicted != label
-        right = np.flatnonzero(~wrong)
-        share = float(looked.kept[right[:PROBED]].mean()) if len(right) else 0.0
-        failing = looked.take(wrong & looked.kept)
-        return Probe(failing, len(failing) + share * len(right))
+        failed: list[Draw] = []
+        kept, found, drawn = 0.0, 0, 0
+        while drawn < limit and found < failing:
+            count = min(PROBE_BATCH, limit - drawn)
+            looked = self._drawn(mean, covariance, label, count, rng, PROBED)
+            wrong = looked.predicted != label
+            right = np.flatnonzero(~wrong)
+            failed.append(looked.take(wrong & looked.kept))
+            share = float(looked.kept[right[:PROBED]].mean()) if len(right) else 0.0
+            drawn, found, kept = drawn + count, found + len(failed[-1]), kept + len(failed[-1]) + share * len(right)
+        return Probe(join(failed), kept)
 
     def _drawn(
         self,

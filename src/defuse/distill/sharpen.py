@@ -25,19 +25,22 @@ class Sharpening:
 
     Attributes:
         rounds: at most this many; 0 leaves candidates as they are.
-        draws: samples per round.
+        draws: samples per round, at most.
+        failing: a round ends early with so many failing samples.
         enough: a candidate is sharp when at least this share of its kept samples fails.
     """
 
     rounds: int
     draws: int
+    failing: int
     enough: float
 
     def run(self, candidate: Candidate, sampler: RegionSampler, *, seed: int) -> Candidate:
         """Return the candidate with a sharper Gaussian; its draws depend on the seed, its key and the round alone."""
         for number in range(self.rounds):
             rng = numpy_rng(seed, "distill", *candidate.key, "sharpen", number)
-            probe = sampler.probe(candidate.mean, candidate.covariance, candidate.label, self.draws, rng=rng)
+            where = (candidate.mean, candidate.covariance, candidate.label)
+            probe = sampler.probe(*where, failing=self.failing, limit=self.draws, rng=rng)
             if len(probe.failing) < FEWEST or len(probe.failing) >= self.enough * probe.kept:
                 break
             candidate = _fit(candidate, probe.failing)
