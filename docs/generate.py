@@ -89,11 +89,11 @@ def readme() -> str:
 
 def mixture() -> dict[Path, str]:
     """Return the page about the mixture and its plot, once they have been measured."""
-    path = RESULTS / "mixture.json"
-    if not path.exists():
+    paths = (RESULTS / "mixture.json", RESULTS / "mixture_cuda.json")
+    if not all(path.exists() for path in paths):
         return {}
-    result = json.loads(path.read_text(encoding="utf-8"))
-    page, plot = NOTE + mixture_page(result), mixture_plot(result)
+    result, on_gpu = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
+    page, plot = NOTE + mixture_page(result, on_gpu), mixture_plot(result)
     return {ROOT / "docs" / "mixture.md": page, ROOT / "docs" / "images" / "mixture.svg": plot}
 
 

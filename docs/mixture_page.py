@@ -1,4 +1,4 @@
-"""The page about the mixture: its figures and its plot, made from benchmarks/results/mixture.json."""
+"""The page about the mixture: its figures and its plot, made from benchmarks/results/mixture*.json."""
 
 from typing import Any
 
@@ -35,20 +35,29 @@ labels = MixtureEstimator(max_components=20, random_state=0).fit_predict(codes)
 """
 
 
-def mixture_page(result: dict[str, Any]) -> str:
-    """Return the page in Markdown."""
+def mixture_page(result: dict[str, Any], on_gpu: dict[str, Any]) -> str:
+    """Return the page in Markdown: the comparison on a processor, then that of a GPU with a processor."""
+    return (
+        TEXT
+        + _compared(result)
+        + f"\nA fit of the first case adds {result['figures']['mixture.memory_ratio']:.2f} times as much memory as "
+        + "scikit-learn's.\n\n"
+        + "![Seconds per iteration against the number of codes, 16 dimensions, full covariance](images/mixture.svg)\n\n"
+        + f"Ours on one {on_gpu['device']}, scikit-learn on the processor beside it. "
+        + _compared(on_gpu)
+    )
+
+
+def _compared(result: dict[str, Any]) -> str:
     figures = result["figures"]
     rows = [_row(title, f"mixture.{case}", figures) for case, title in CASES.items()]
     machine = result["machine"]
     return (
-        TEXT
-        + f"Same start, {result['iterations']} iterations (groups: twice as many), {machine['threads']} threads; load "
+        f"Same start, {result['iterations']} iterations (groups: twice as many), {machine['threads']} threads; load "
         + f"average at the end {machine['load']}:\n\n"
         + "| case | Defuse | scikit-learn | times faster | by processor time |\n| --- | --- | --- | --- | --- |\n"
         + "".join(rows)
-        + f"\nLargest relative difference between the bounds: {figures['mixture.bound_gap']:.0e}. A fit of the first "
-        + f"case adds {figures['mixture.memory_ratio']:.2f} times as much memory as scikit-learn's.\n\n"
-        + "![Seconds per iteration against the number of codes, 16 dimensions, full covariance](images/mixture.svg)\n"
+        + f"\nLargest relative difference between the bounds: {figures['mixture.bound_gap']:.0e}.\n"
     )
 
 
