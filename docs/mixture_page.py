@@ -54,8 +54,8 @@ def _compared(result: dict[str, Any]) -> str:
     machine = result["machine"]
     return (
         f"Same start, {result['iterations']} iterations (groups: twice as many), {machine['threads']} threads; load "
-        + f"average at the end {machine['load']}:\n\n"
-        + "| case | Defuse | scikit-learn | times faster | by processor time |\n| --- | --- | --- | --- | --- |\n"
+        f"average at the end {machine['load']}:\n\n"
+        "| case | Defuse | scikit-learn | times faster | by processor time |\n| --- | --- | --- | --- | --- |\n"
         + "".join(rows)
         + f"\nLargest relative difference between the bounds: {figures['mixture.bound_gap']:.0e}.\n"
     )
