@@ -1,4 +1,11 @@
+import json
+
 import pytest
+
+
+def good(ended):
+    assert ended.code == 0, ended.err
+    return ended.out
 
 
 @pytest.mark.parametrize(
@@ -19,3 +26,18 @@ def test_bad_input_is_one_line_before_any_work(defuse, tmp_path, arguments, expe
     line = defuse("bench", "planted", "--out", tmp_path / "out", *arguments, cwd=tmp_path).complaint
     assert expected in line
     assert not (tmp_path / "out").exists()
+
+
+def test_an_audit_is_written_and_scored(defuse, finished, tmp_path):
+    said = good(defuse("bench", "audit", finished.copy(tmp_path / "out"), "--to", tmp_path / "audit", "--real", 5))
+    key = json.loads((tmp_path / "audit" / "key.json").read_text(encoding="utf-8"))
+    assert said.startswith(f"{len(key['images'])} images: {tmp_path / 'audit' / 'audit.html'}.")
+    answers = tmp_path / "answers.json"
+    told = {number: image["label"] for number, image in enumerate(key["images"], start=1)}
+    answers.write_text(json.dumps({"sheet": key["sheet"], "answers": told}), encoding="utf-8")
+    said = good(defuse("bench", "audited", tmp_path / "audit" / "key.json", answers))
+    reported = len(key["images"]) - 5
+    assert f"{reported} of {reported}.\n" in said
+    assert said.endswith("5 of 5.\n")
+    line = defuse("bench", "audited", tmp_path / "audit" / "key.json", tmp_path / "none.json").complaint
+    assert f"{tmp_path / 'none.json'}: not found; give the answers.json that the sheet's page saves" in line

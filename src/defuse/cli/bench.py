@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from defuse.cli.common import Quiet, Settings
+from defuse.cli.common import AsJson, Quiet, Settings, open_run, settle, tell
 
 bench_app = typer.Typer(no_args_is_help=True, help="Benchmarks with known truth.", rich_markup_mode="rich")
 
@@ -73,3 +73,52 @@ def planted(
     if not quiet:
         for line in closing_lines(cells):
             typer.echo(line)
+
+
+@bench_app.command(epilog="Example: defuse bench audit runs/mnist-default --to audit")
+def audit(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    to: Annotated[Path, typer.Option(help="Folder for the page and its key.")] = Path("audit"),
+    reported: Annotated[int, typer.Option(min=1, help="Images of regions.")] = 200,
+    real: Annotated[int, typer.Option(min=0, help="Real test images among them.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the draw.")] = 0,
+    *,
+    quiet: Quiet = False,
+) -> None:
+    """Write a page on which a person says what reported images show, real ones among them, not knowing which is which.
+
+    Do not look at key.json, or at the run's report, before answering.
+    """
+    from defuse.bench.audit import draw_sheet, write_sheet
+
+    config, out = settle(None, folder, None, None, None)
+    with open_run(config, out, quiet=quiet) as run:
+        sheet = draw_sheet(run.regions, run.splits.test, reported=reported, real=real, seed=seed)
+    page, key = write_sheet(to, sheet)
+    if not quiet:
+        typer.echo(f"{len(sheet.images)} images: {page}. Answer them, then: defuse bench audited {key} answers.json")
+
+
+@bench_app.command(epilog="Example: defuse bench audited audit/key.json answers.json")
+def audited(
+    key_file: Annotated[Path, typer.Argument(metavar="KEY", help="key.json of the sheet.")],
+    answers_file: Annotated[Path, typer.Argument(metavar="ANSWERS", help="answers.json, as the page saved it.")],
+    *,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say how many reported images show their label to the reader, and how many real ones the reader reads right."""
+    from defuse.bench.audit import read_answers, read_key, score_audit
+    from defuse.records import Rate
+
+    key = read_key(key_file)
+    found = score_audit(key, read_answers(answers_file, key))
+    real, reader = (Rate(share.successes, share.trials) for share in (found.real, found.reader))
+    lines = [
+        f"Reported images that show the reader their label: {real}, {real.successes} of {real.trials}.",
+        f"Images that show the reader no class: {found.cannot_tell}.",
+        f"Real images that the reader reads right: {reader}, {reader.successes} of {reader.trials}.",
+    ]
+    for region, said in found.missed.items():
+        lines.append(f"  {region}: {', '.join(f'{answer} ({count})' for answer, count in said.items())}")
+    tell(found.model_dump(mode="json"), lines, as_json=as_json, quiet=quiet)
