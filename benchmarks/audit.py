@@ -11,7 +11,7 @@ from pathlib import Path
 from main_job import RESULTS
 
 from defuse.bench.audit import read_answers, read_key, score_audit
-from defuse.versions import commit, versions
+from defuse.versions import provenance
 
 
 def main() -> None:
@@ -41,10 +41,8 @@ def main() -> None:
             for number, truth in enumerate(key.images, start=1)
         ],
         "reader": options.reader,
-        "command": f"python benchmarks/audit.py {options.key.name} {options.answers.name} --name {options.name}",
-        "commit": commit(),
+        **provenance(f"python benchmarks/audit.py {options.key.name} {options.answers.name} --name {options.name}"),
         "seed": options.seed,
-        "versions": versions(),
     }
     path = options.json or RESULTS / f"audit_{options.name}.json"
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

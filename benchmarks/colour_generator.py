@@ -35,7 +35,7 @@ from defuse.pixels import to_bytes
 from defuse.progress import silent
 from defuse.records import Failures, LabelledImages
 from defuse.types import ByteImages, Codes, Labels, LabelTensor, Mask, Pixels
-from defuse.versions import commit, machine, versions
+from defuse.versions import provenance
 
 THUMBNAIL = 8
 """Side to which images are shrunk to compare them."""
@@ -210,7 +210,8 @@ def main() -> None:
     settings = [f"data.source={options.source}", f"data.groups={options.groups}", f"identify.budget={options.budget}"]
     config = build_config({**read_config(Path(options.config)), "seed": options.seed}, settings)
     options.out.mkdir(parents=True, exist_ok=True)
-    run, made_by = Run(config, options.run), commit()
+    run = Run(config, options.run)
+    made = provenance(f"python benchmarks/colour_generator.py --budget {options.budget} --seed {options.seed}")
     cells = {}
     for name in options.variants:
         cell = _cell(options, name, "json")
@@ -220,12 +221,9 @@ def main() -> None:
         print(name, cells[name], flush=True)
     result = {
         "figures": {f"{name}.{key}": value for name, cell in cells.items() for key, value in cell.items()},
-        "command": f"python benchmarks/colour_generator.py --budget {options.budget} --seed {options.seed}",
+        **made,
         "budget": options.budget,
-        "commit": made_by,
         "seed": options.seed,
-        "versions": versions(),
-        "machine": machine(),
         "seconds": round(sum(cell["search_cpu_seconds"] for cell in cells.values()), 1),
     }
     options.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

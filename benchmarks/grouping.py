@@ -39,7 +39,7 @@ from defuse.pipeline import Run
 from defuse.pixels import quantise
 from defuse.records import Failures, Purpose
 from defuse.seeds import derive
-from defuse.versions import commit, machine, versions
+from defuse.versions import provenance
 
 Assign = Callable[[np.ndarray], np.ndarray]
 """From the rows of one confusion's failures to the number of each one's cluster; -1 for none."""
@@ -177,21 +177,14 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=RESULTS / "grouping.json")
     options = parser.parse_args()
-    made_by = commit()  # of the code that runs, whatever is committed meanwhile
+    made = provenance(f"python benchmarks/grouping.py runs/planted --tasks {options.tasks}")
     shop = Workshop(options.folder, options.data, options.seed)
     rows: list[dict[str, Any]] = []
     for task in choose_tasks(tuple(options.tasks.split(","))):
         for row in compare(shop, task, options.seed):
             rows.append(row)
             print(row, flush=True)
-    result = {
-        "rows": rows,
-        "command": f"python benchmarks/grouping.py runs/planted --tasks {options.tasks}",
-        "commit": made_by,
-        "seed": options.seed,
-        "versions": versions(),
-        "machine": machine(),
-    }
+    result = {"rows": rows, "seed": options.seed, **made}
     options.json.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     print(f"wrote {options.json}")
 

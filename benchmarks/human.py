@@ -24,7 +24,7 @@ from defuse.pixels import to_pixels
 from defuse.records import Rate
 from defuse.rundir import RunDir
 from defuse.types import Mask
-from defuse.versions import commit, machine, versions
+from defuse.versions import provenance
 from defuse.workspace import stored_config
 
 UNUSUAL = 0.05
@@ -40,6 +40,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, default=RESULTS / "human.json")
     options = parser.parse_args()
+    made = provenance(f"python benchmarks/human.py {options.run.name} --source {options.source.name}")
     with np.load(options.source, allow_pickle=False) as archive:
         data = {key: archive[key] for key in archive.files}
     truth = (data["assessor_1"] == data["intended"]) & (data["assessor_2"] == data["intended"])
@@ -62,11 +63,8 @@ def main() -> None:
             for of in [makers == maker]
         },
         "curve": _curve(truth, scores),
-        "command": f"python benchmarks/human.py {options.run.name} --source {options.source.name}",
-        "commit": commit(),
         "seed": config.seed,
-        "versions": versions(),
-        "machine": machine(),
+        **made,
     }
     for name, value in result["figures"].items():
         print(f"{name:45} {value:.4f}")

@@ -29,7 +29,7 @@ import numpy as np
 
 from defuse.label import StopRule
 from defuse.records import Evidence, LabelledImages, Purpose, Rate, Region, Regions, RegionSamples
-from defuse.versions import commit, machine, versions
+from defuse.versions import provenance
 from defuse.web import Desk, Gallery, serve
 from defuse.web.pages import PAGE_VERSION
 
@@ -61,12 +61,15 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file of the results [default: benchmarks/results/label.json]")
     parser.add_argument("--quick", action="store_true", help="few annotators, few verdicts, two kills")
     options = parser.parse_args()
-    size, began, made_by = QUICK if options.quick else FULL, time.monotonic(), commit()
+    size, began, made = (
+        QUICK if options.quick else FULL,
+        time.monotonic(),
+        provenance(" ".join(["python", "benchmarks/label.py", *sys.argv[1:]])),
+    )
     figures = {**_times(size, options.pause, options.seed), **_kills(size, options.seed)}
     result = {
         "figures": figures,
-        "command": " ".join(["python", "benchmarks/label.py", *sys.argv[1:]]),
-        "commit": made_by,
+        **made,
         "seed": options.seed,
         "settings": {
             "annotators": size.annotators,
@@ -76,8 +79,7 @@ def main() -> None:
             "regions": size.regions,
             "load_average_at_start": os.getloadavg()[0],
         },
-        "versions": {**versions(), **{name: version(name) for name in SERVING}, "sqlite": sqlite3.sqlite_version},
-        "machine": machine(),
+        "versions": {**made["versions"], **{name: version(name) for name in SERVING}, "sqlite": sqlite3.sqlite_version},
         "seconds": round(time.monotonic() - began, 1),
     }
     text = json.dumps(result, indent=2, sort_keys=True) + "\n"

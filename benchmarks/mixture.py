@@ -28,7 +28,7 @@ from sklearn.mixture import BayesianGaussianMixture
 
 from defuse.devices import device_name
 from defuse.distill import CodeGroup, DirichletMixture
-from defuse.versions import commit, machine, versions
+from defuse.versions import provenance
 
 OURS, THEIRS = "defuse", "scikit-learn"
 CLUSTERS = 60
@@ -196,7 +196,7 @@ def main() -> None:
     if options.peak_of:
         _print_peak(options.peak_of, full16, one_group(seed, 200, 16, 2, "full", 1))
         return
-    made_by, begun = commit(), time.perf_counter()
+    begun, made = time.perf_counter(), provenance(" ".join(["python benchmarks/mixture.py", *sys.argv[1:]]))
     cases = {
         "full16": full16,
         "full64": one_group(seed, count, 64, components, "full", iterations),
@@ -220,12 +220,10 @@ def main() -> None:
         "peak_mib": peaks,
         "curve": curve(seed, sizes, components, 2, 100_000, options.device),
         "iterations": iterations,
-        "command": " ".join(["python benchmarks/mixture.py", *sys.argv[1:]]),
-        "commit": made_by,
+        **made,
         "seed": seed,
-        "versions": versions(),
         "device": device_name(options.device),
-        "machine": machine() | {"threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 1)},
+        "machine": made["machine"] | {"threads": torch.get_num_threads(), "load": round(os.getloadavg()[0], 1)},
         "seconds": round(time.perf_counter() - begun, 1),
     }
     options.json.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -28,7 +28,7 @@ from defuse.pipeline import Run
 from defuse.pixels import to_bytes, to_pixels
 from defuse.records import Failures, Rate
 from defuse.rundir import RunDir
-from defuse.versions import commit, machine, versions
+from defuse.versions import provenance
 from defuse.workspace import stored_config
 
 PROPOSALS: tuple[AnyProposal, ...] = (PosteriorNoise(), StyleTransfer(), GradientSearch(), AggregatePosterior())
@@ -100,7 +100,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of the searches; the run has its own")
     parser.add_argument("--json", type=Path, help="[default: benchmarks/results/proposals_NAME.json]")
     options = parser.parse_args()
-    made_by = commit()  # of the code that runs, whatever is committed meanwhile
+    made = provenance(
+        f"python benchmarks/proposals.py {options.run.name} --name {options.name} --budget {options.budget}"
+    )
     config = stored_config(RunDir(options.run))
     rows = []
     with Run(config, options.run) as run:
@@ -110,14 +112,7 @@ def main() -> None:
             settings = replace(config.identify, budget=options.budget, rounds=1, proposals=(proposal,))
             rows.append(search(run, settings, oracle, options.seed))
             print(rows[-1], flush=True)
-    result = {
-        "rows": rows,
-        "command": f"python benchmarks/proposals.py {options.run.name} --name {options.name} --budget {options.budget}",
-        "commit": made_by,
-        "seed": options.seed,
-        "versions": versions(),
-        "machine": machine(),
-    }
+    result = {"rows": rows, "seed": options.seed, **made}
     path = options.json or RESULTS / f"proposals_{options.name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"wrote {path}")

@@ -18,7 +18,7 @@ from defuse.bench.oracle import confirmed, train_oracle
 from defuse.pipeline import Run
 from defuse.records import Purpose, Rate
 from defuse.rundir import RunDir
-from defuse.versions import commit, machine, versions
+from defuse.versions import provenance
 from defuse.workspace import stored_config
 
 PURE = 0.9
@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="[default: benchmarks/results/validity_NAME.json]")
     parser.add_argument("--quick", action="store_true", help="an oracle of one epoch, to see that it works")
     options = parser.parse_args()
+    made = provenance(
+        f"python benchmarks/validity.py {' '.join(run.name for run in options.runs)} --name {options.name}"
+    )
     figures: dict[str, float] = {}
     regions: dict[str, list[dict[str, object]]] = {}
     for folder in options.runs:
@@ -82,11 +85,8 @@ def main() -> None:
     result = {
         "figures": figures,
         "regions": regions,
-        "command": f"python benchmarks/validity.py {' '.join(run.name for run in options.runs)} --name {options.name}",
-        "commit": commit(),
         "seed": options.seed,
-        "versions": versions(),
-        "machine": machine(),
+        **made,
     }
     path = options.json or RESULTS / f"validity_{options.name}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")

@@ -5,6 +5,7 @@ import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 PACKAGES = ("defuse", "torch", "numpy", "scipy", "scikit-learn", "pyarrow", "safetensors", "pillow")
 
@@ -39,3 +40,11 @@ def commit() -> str:
     except OSError:
         return "unknown"
     return told.stdout.strip() or "unknown"
+
+
+def provenance(command: str) -> dict[str, Any]:
+    """Return how a result came about: command, commit, versions and machine.
+
+    Ask before the work begins: the checkout may move on meanwhile.
+    """
+    return {"command": command, "commit": commit(), "versions": versions(), "machine": machine()}

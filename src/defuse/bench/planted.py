@@ -21,7 +21,7 @@ from defuse.errors import ConfigError, RunError
 from defuse.progress import Progress, silent
 from defuse.rundir import read_json
 from defuse.summary import Share
-from defuse.versions import commit, machine, versions
+from defuse.versions import provenance
 
 METHODS: dict[str, Callable[[], Method]] = {
     "default": lambda: Chain("default"),
@@ -125,12 +125,9 @@ def results(cells: Sequence[Cell], command: str) -> dict[str, Any]:
     return {
         "figures": figures(cells),
         "cells": [cell.model_dump(mode="json") for cell in cells],
-        "command": command,
-        "commit": commit(),
+        **provenance(command),
         "seeds": sorted({cell.seed for cell in cells}),
         "quick": any(cell.quick for cell in cells),
-        "versions": versions(),
-        "machine": machine(),
         "seconds": round(sum(cell.seconds for cell in cells), 1),
     }
 
