@@ -154,4 +154,4 @@ def test_a_run_without_a_misread_sample_has_nothing_to_audit(regions, test_image
         for key, of in regions.samples.items()
     }
     with pytest.raises(DataError, match="reports no region with a misread sample"):
-        draw_sheet(replace(regions, samples=right), test_images)
+        draw_sheet(replace(regions, samples=right), test_images, reported=12, real=7)

@@ -14,19 +14,17 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import ValidationError
 
+from defuse.bench.methods import found_in
 from defuse.bench.planting import content_key
 from defuse.classes import nearest_class
 from defuse.data.text import reason_of
 from defuse.errors import DataError
-from defuse.records import LabelledImages, Purpose, Rate, Regions
+from defuse.records import LabelledImages, Rate, Regions
 from defuse.rundir import write_json, write_text
 from defuse.seeds import numpy_rng
 from defuse.summary import Part, Share
 from defuse.tiles import encode
 from defuse.types import ByteImages
-
-REPORTED, REAL = 200, 100
-"""Images on a sheet: from regions, and from the test set."""
 
 _Part = TypeVar("_Part", bound=Part)
 
@@ -78,9 +76,7 @@ class Sheet:
     key: Key
 
 
-def draw_sheet(
-    regions: Regions, test: LabelledImages, *, reported: int = REPORTED, real: int = REAL, seed: int = 0
-) -> Sheet:
+def draw_sheet(regions: Regions, test: LabelledImages, *, reported: int, real: int, seed: int = 0) -> Sheet:
     """Draw images of all reported regions together, and real ones, and shuffle them.
 
     Args:
@@ -94,11 +90,7 @@ def draw_sheet(
         DataError: no region has such a sample.
     """
     rng = numpy_rng(seed, "audit")
-    found: list[tuple[str, int, np.ndarray]] = []
-    for region in regions.reported:
-        samples = regions.samples[region.name, Purpose.FINAL]
-        failing = samples.kept & (samples.predicted != region.label)
-        found += [(region.name, region.label, image) for image in samples.images[failing]]
+    found = [(one.name, one.label, image) for one in found_in(regions) for image in one.failing]
     if not found:
         raise DataError("audit: the run reports no region with a misread sample; there is nothing to audit")
     names = test.class_names
