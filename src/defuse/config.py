@@ -46,6 +46,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "correct": {
             "kept_only": False,
             "augment": "none",
+            "detail": False,
             "keep_answers": False,
             "blends": (1.0,),
             "max_accuracy_loss_bound": 1.0,

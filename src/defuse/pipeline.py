@@ -2,9 +2,8 @@
 
 import logging
 import shutil
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import Self
 from defuse.classifiers import Classifier, TorchClassifier, ask_once, require_classes
 from defuse.config import Config
 from defuse.correct import Corrected, build_suite, keep_accepted, load_corrected, save_corrected, save_suite
+from defuse.correct.detail import with_detail
 from defuse.correct.measure import accuracy
 from defuse.distill import CostMatrix, NaturalImages, load_regions, natural_images, nearest_images, save_regions
 from defuse.errors import RunError
@@ -35,6 +35,7 @@ from defuse.records import LabelledImages, NearestImages, Purpose, Rate, RegionL
 from defuse.report.describe import Trait, describe_regions
 from defuse.rundir import RunDir, file_hash, read_json, write_json
 from defuse.seeds import derive
+from defuse.timings import Timings
 from defuse.verify import SecondSearch, load_verified, save_verified, verify
 from defuse.workspace import claim, classifier_fingerprint, data_fingerprint, refuse_foreign
 
@@ -69,6 +70,7 @@ class Run:
         self.config = config
         self._redo = redo
         self.folder = RunDir(out)
+        self.timings = Timings(self.folder.timings)
         self.progress = progress
         self._given = classifier
         self.splits = splits if splits is not None else read_splits(config)
@@ -114,7 +116,7 @@ class Run:
             return self._given
         if not self._trains:
             return load_or_train(self.config, self.splits, self.folder.classifier)
-        with self._timed("classifier"):
+        with self.timings.of("classifier"):
             return load_or_train(self.config, self.splits, self.folder.classifier, progress=self.progress)
 
     @property
@@ -146,7 +148,7 @@ class Run:
     def _generator_and_quality(self) -> tuple[Generator, ReconstructionQuality]:
         folder, classifier = self.folder.generator, self.classifier
         if not self.folder.generator_history.exists():
-            with self._timed("generator"):
+            with self.timings.of("generator"):
                 trained = self.config.generator.fit(
                     self.splits.reference,
                     self.splits.validation,
@@ -166,7 +168,7 @@ class Run:
     @cached_property
     def panel(self) -> JudgePanel:
         """The judges, trained on the reference images alone."""
-        with self._timed("judges"):
+        with self.timings.of("judges"):
             return self.config.judges.fit(
                 self.splits.reference,
                 self.splits.validation,
@@ -191,11 +193,16 @@ class Run:
             )
         return panel.gate_with(self.generator, self.splits)
 
+    @property
+    def screen(self) -> Screen:
+        """The gates on images alone."""
+        return Screen(self.config.identify.label_gates, self.gate_judge)
+
     @cached_property
     def identified(self) -> Identified:
         """The failures, and how the search went."""
         generator, judge = self.generator, self.gate_judge
-        with self._timed("identify"):
+        with self.timings.of("identify"):
             return self.config.identify.run(
                 self.splits.reference,
                 generator,
@@ -217,12 +224,12 @@ class Run:
         if self.folder.regions_done.exists():
             return load_regions(self.folder.regions)
         failures = self.identified.failures
-        with self._timed("distill"):
+        with self.timings.of("distill"):
             regions = self.config.distill.run(
                 failures,
                 self.generator,
                 self.classifier,
-                Screen(self.config.identify.label_gates, self.gate_judge),
+                self.screen,
                 seed=self.config.seed,
                 costs=self.costs,
                 progress=self.progress,
@@ -264,7 +271,7 @@ class Run:
         """The majority's decision on each region, from the verdicts as they are now."""
         regions, judge = self.regions, self.panel.label
         machine = self.config.label.machine
-        with self._timed("label"), self.verdicts() as store:
+        with self.timings.of("label"), self.verdicts() as store:
             judged = {verdict.region for verdict in store.all() if verdict.machine}
             missing = [region for region in regions.reported if region.name not in judged]
             if machine is not None and missing:
@@ -288,6 +295,14 @@ class Run:
         """The regions, less the samples that resemble what people crossed out."""
         return strike(self.regions, self._crossed_out)
 
+    @property
+    def _to_repair(self) -> Regions:
+        """The same, with repair samples in finer detail where the settings ask for it."""
+        if not self.config.correct.detail:
+            return self.looked_over
+        with_what = (self.splits.reference, self.generator, self.classifier, self.screen)
+        return with_detail(self.looked_over, *with_what, seed=self.config.seed)
+
     @cached_property
     def corrected(self) -> Corrected | None:
         """The repair, made anew when the verdicts have changed since; None for a model without trainable weights."""
@@ -303,9 +318,9 @@ class Run:
             return load_corrected(folder.repair, folder.repaired, model)
         folder.repair.unlink(missing_ok=True)
         shutil.rmtree(folder.verify, ignore_errors=True)  # of another repair
-        with self._timed("correct"):
+        with self.timings.of("correct"):
             corrected = self.config.correct.run(
-                model, self.splits, self.looked_over, labels, seed=self.config.seed, progress=self.progress
+                model, self.splits, self._to_repair, labels, seed=self.config.seed, progress=self.progress
             )
         write_json(folder.labels, decided)
         save_corrected(folder.repair, folder.repaired, corrected)
@@ -328,7 +343,7 @@ class Run:
             named = {score.region for score in corrected.repair.after.regions}
             regions = tuple(region for region in self.regions.reported if region.name in named)
             models = (self.classifier, repaired)
-            with self._timed("verify"):
+            with self.timings.of("verify"):
                 verified = verify(search, regions, *models, folder.verify, self.progress)
             save_verified(folder.verified, verified)
         return load_verified(folder.verified)
@@ -380,21 +395,4 @@ class Run:
     @property
     def seconds(self) -> dict[str, float]:
         """Seconds spent in each stage, over all sessions that finished the stage or a part of it."""
-        return dict(read_json(self.folder.timings)) if self.folder.timings.exists() else {}
-
-    @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
-        """Add the time of a block, however it ends, to the stage's seconds; write what marks it as done after that."""
-        began = time.monotonic()
-        try:
-            yield
-        except BaseException:
-            with suppress(RunError):  # what went wrong first is what to tell
-                self._spend(stage, time.monotonic() - began)
-            raise
-        self._spend(stage, time.monotonic() - began)
-
-    def _spend(self, stage: str, seconds: float) -> None:
-        spent = self.seconds
-        spent[stage] = round(spent.get(stage, 0.0) + seconds, 2)
-        write_json(self.folder.timings, spent)
+        return self.timings.read()

@@ -34,6 +34,11 @@ class LabelledImages:
         """Return the images at ``index`` (integers or a mask), in that order."""
         return LabelledImages(self.images[index], self.labels[index], self.class_names, self.rows[index])
 
+    def spread(self, label: int, most: int) -> "LabelledImages":
+        """Return evenly spaced images of a class, ``most`` at most."""
+        rows = np.flatnonzero(self.labels == label)
+        return self.take(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
+
     @classmethod
     def concatenate(cls, parts: Sequence["LabelledImages"]) -> "LabelledImages":
         """Return the images of all parts, at least one, in order; the parts share their classes."""

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 import defuse
 from defuse.classifiers import CallableClassifier, TorchClassifier, build_network, load_weights
-from defuse.correct import check, load_suite
+from defuse.correct import Correct, check, load_suite
 from defuse.data import open_source, split
 from defuse.distill import load_regions
 from defuse.errors import RunError
@@ -368,3 +369,19 @@ def test_time_is_noted_before_a_stage_counts_as_done(tiny, tmp_path, monkeypatch
     with pytest.raises(KeyboardInterrupt) as seen, Run(tiny.build(), out) as run:
         _ = run.corrected
     assert stage in seen.value.args
+
+
+@pytest.mark.parametrize("detail", [True, False])
+def test_repair_samples_come_in_finer_detail_where_that_is_asked_for(tiny, tmp_path, monkeypatch, finished, detail):
+    out = finished.copy(tmp_path / "out")
+    shutil.rmtree(out / "repair")
+    seen = []
+    repair = Correct.run
+    monkeypatch.setattr(Correct, "run", lambda self, *args, **more: seen.append(args[2]) or repair(self, *args, **more))
+    with Run(tiny.build(f"correct.detail={str(detail).lower()}"), out, redo=True) as run:
+        assert run.corrected is not None
+        for region in run.regions.reported:
+            smooth = run.regions.samples[region.name, Purpose.REPAIR]
+            learnt = seen[0].samples[region.name, Purpose.REPAIR]
+            assert len(learnt) == (1 + detail) * len(smooth) > 0
+            assert np.array_equal(learnt.images[: len(smooth)], smooth.images)

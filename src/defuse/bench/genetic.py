@@ -139,7 +139,7 @@ class GeneticRun(Run):
     def identified(self) -> Identified:
         """The failures, one shard for each group of seeds."""
         settings = Genetic()
-        with self._timed("identify"):
+        with self.timings.of("identify"):
             paths = [self.folder.shard(number) for number in range(settings.rounds(self.config.identify.budget))]
             shards = [self._shard(settings, number, path) for number, path in enumerate(paths)]
         search = Search(counts(shards), gate_counts(shards), 0.0)

@@ -145,7 +145,7 @@ class Chain(Method):
                 repaired=corrected.classifier if corrected else situation.classifier,
                 control=control,
                 generator=run.generator,
-                screen=Screen(config.identify.label_gates, run.gate_judge) if config.distill.keep_only else None,
+                screen=run.screen if config.distill.keep_only else None,
                 seconds=run.seconds,
             )
 

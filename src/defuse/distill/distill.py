@@ -46,9 +46,10 @@ class Distill:
         per_pair: fit one mixture per (label, predicted) pair instead of one over all failures.
         weight_threshold: a component with a smaller share of its mixture is dropped.
         min_support: a group or a component with fewer failures is dropped.
-        sharpen_rounds: see ``Sharpening``; a failure rate halfway from ``rho`` to 1 is sharp enough.
+        sharpen_rounds: see ``Sharpening``.
         sharpen_draws: samples per candidate and round, at most.
         sharpen_failing: a round ends early with so many failing samples.
+        sharpen_until: share of a candidate's kept samples that fail when it is sharp.
         samples: fresh samples per candidate that the evidence is counted on.
         tiles: samples to show.
         repair_samples: samples to repair with.
@@ -66,9 +67,10 @@ class Distill:
     per_pair: bool = True
     weight_threshold: _Share = 0.02
     min_support: _Count = 5
-    sharpen_rounds: Annotated[int, Field(ge=0)] = 6
+    sharpen_rounds: Annotated[int, Field(ge=0)] = 8
     sharpen_draws: _Count = 1_000
     sharpen_failing: _Count = 250
+    sharpen_until: Annotated[float, Field(gt=0, le=1)] = 0.9
     samples: _Count = 200
     tiles: _Count = 100
     repair_samples: _Count = 300
@@ -157,8 +159,7 @@ class Distill:
         self, candidates: Sequence[Candidate], sampler: RegionSampler, seed: int, progress: Progress
     ) -> list[Candidate]:
         """Move every candidate into the part of the latent space where the classifier fails."""
-        enough = (1 + self.rho) / 2
-        sharpening = Sharpening(self.sharpen_rounds, self.sharpen_draws, self.sharpen_failing, enough)
+        sharpening = Sharpening(self.sharpen_rounds, self.sharpen_draws, self.sharpen_failing, self.sharpen_until)
         sharp: list[Candidate] = []
         for done, candidate in enumerate(candidates):
             progress("distill: sharpen", done, len(candidates), f"class {candidate.label} as {candidate.predicted}")

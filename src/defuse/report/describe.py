@@ -66,18 +66,12 @@ def describe_regions(regions: Regions, reference: LabelledImages, generator: Gen
     """Return each reported region's traits, from its kept final samples, against reconstructions of its class."""
     ordinary = {}
     for label in {region.label for region in regions.reported}:
-        ordinary[label] = reconstruct(generator, spread(reference, label, ORDINARY))
+        ordinary[label] = reconstruct(generator, reference.spread(label, ORDINARY))
     described = {}
     for region in regions.reported:
         samples = regions.samples[region.name, Purpose.FINAL]
         described[region.name] = describe(samples.images[samples.kept], ordinary[region.label])
     return described
-
-
-def spread(images: LabelledImages, label: int, most: int) -> LabelledImages:
-    """Return evenly spaced images of a class, ``most`` at most."""
-    rows = np.flatnonzero(images.labels == label)
-    return images.take(rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).astype(int)])
 
 
 def sentence(traits: tuple[Trait, ...], name: str) -> str:

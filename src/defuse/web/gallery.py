@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from defuse.label import regions_fingerprint
 from defuse.records import LabelledImages, Purpose, Region, Regions
-from defuse.report.describe import describe, spread
+from defuse.report.describe import describe
 from defuse.tiles import encode
 from defuse.types import ByteImages
 
@@ -122,7 +122,7 @@ class Gallery:
         return tuple(dict.fromkeys([region.label, region.predicted, *(each.label for each in likely)]))[:SHORTLIST]
 
     def _few(self, label: int) -> tuple[str, ...]:
-        return self._keep(spread(self.reference, label, REAL).images)
+        return self._keep(self.reference.spread(label, REAL).images)
 
     def _keep(self, images: ByteImages) -> tuple[str, ...]:
         ids = [hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()[:32] for image in images]
