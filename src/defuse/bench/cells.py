@@ -1,7 +1,7 @@
 """Cells: one task, one method, one level, one seed. Each leaves a JSON of its own and is never done twice."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from defuse.bench.slices import Ruler
 from defuse.bench.tasks import Kind, Level, Task
 from defuse.devices import device_name, pick_device
 from defuse.generators import reconstruct
-from defuse.judges import Judge, Plausible, Screen
+from defuse.judges import Judge, Screen
 from defuse.pixels import to_pixels
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Rate, Splits
@@ -272,12 +272,8 @@ class _Job:
 
 
 def accepted(screen: Screen, held_out: LabelledImages) -> Rate:
-    """Return the share of real images that a screen takes to show their label: the ceiling of a search with it.
-
-    The gate ``plausible`` is left out: it compares with reconstructions, which are smoother than any real image.
-    """
+    """Return the share of real images that a screen takes to show their label: the ceiling of a search with it."""
     if not len(held_out):
         return Rate(0, 0)
-    screen = replace(screen, gates=tuple(gate for gate in screen.gates if not isinstance(gate, Plausible)))
-    kept = screen.keeps(to_pixels(held_out.images), torch.from_numpy(held_out.labels))
+    kept = screen.of_photographs.keeps(to_pixels(held_out.images), torch.from_numpy(held_out.labels))
     return Rate(int(kept.sum()), len(kept))

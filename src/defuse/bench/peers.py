@@ -175,6 +175,6 @@ def _features(classifier: TorchClassifier, images: ByteImages) -> Float64[np.nda
     body = torch.nn.Sequential(*list(classifier.module.children())[:-1]).eval()
     parts = []
     for start in range(0, len(images), BATCH):
-        pixels = classifier.preprocess(to_pixels(images[start : start + BATCH]))
-        parts.append(body(pixels).flatten(1))
+        pixels = classifier.preprocess(to_pixels(images[start : start + BATCH], classifier.device))
+        parts.append(body(pixels).flatten(1).cpu())
     return torch.cat(parts).double().numpy()

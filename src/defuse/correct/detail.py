@@ -9,7 +9,7 @@ from torch import Tensor
 
 from defuse.classifiers.base import Classifier
 from defuse.generators import Generator, reconstruct
-from defuse.judges import Plausible, Screen
+from defuse.judges import Screen
 from defuse.pixels import contrast, to_bytes, to_pixels
 from defuse.records import LabelledImages, Purpose, Regions, RegionSamples
 from defuse.seeds import numpy_rng
@@ -48,11 +48,10 @@ def with_detail(
         reference: real images that may lend detail.
         generator: made the samples.
         classifier: the model under test, whose answers on the new images are noted.
-        screen: decides anew whether an image shows its label, without its ``Plausible``: that compares with the
-            generator's own reconstructions, beside which every photograph is unusual.
+        screen: as in the search; it decides anew whether an image shows its label.
         seed: of which real image lends to which sample.
     """
-    screen = replace(screen, gates=tuple(gate for gate in screen.gates if not isinstance(gate, Plausible)))
+    eyes = screen.of_photographs
     lenders: dict[int, _Lenders] = {}
     samples = dict(regions.samples)
     for region in regions.reported:
@@ -62,7 +61,7 @@ def with_detail(
         lender = lenders[region.label]
         if len(smooth) and len(lender):
             fine = lender.lend(smooth, numpy_rng(seed, "detail", region.name))
-            samples[region.name, Purpose.REPAIR] = _joined(smooth, fine, region.label, classifier, screen)
+            samples[region.name, Purpose.REPAIR] = _joined(smooth, fine, region.label, classifier, eyes)
     return replace(regions, samples=samples)
 
 

@@ -75,6 +75,14 @@ class Screen:
     gates: tuple[LabelGate, ...]
     judge: Judge
 
+    @property
+    def of_photographs(self) -> "Screen":
+        """The screen for real images, and for generated ones with real detail.
+
+        ``Plausible`` is left out: it compares with reconstructions, beside which every photograph is unusual.
+        """
+        return Screen(tuple(gate for gate in self.gates if not isinstance(gate, Plausible)), self.judge)
+
     def keeps(self, pixels: Pixels, labels: LabelTensor) -> Bool[Tensor, " n"]:
         """Return which images still show their label; a gate is asked only of what earlier gates passed."""
         kept = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
