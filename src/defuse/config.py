@@ -44,6 +44,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "max_regions": None,
         },
         "correct": {
+            "lambdas": (0.1, 0.3, 1.0, 3.0),
             "kept_only": False,
             "augment": "none",
             "detail": False,

@@ -76,16 +76,15 @@ class SweepPoint:
 
     Attributes:
         weight: lambda.
-        validation: accuracy on validation images as they are; nothing tried when the fine-tuning diverged.
+        validation: accuracy on validation images; nothing tried when the fine-tuning diverged.
         region: failure rate on the ``select`` samples of all repaired regions; nothing tried when it diverged.
         allowed: whether it holds the caps on accuracy loss and on negative flips.
         blend: how much of the way from the given weights to the tuned ones was gone: what is best of all that holds the
             caps, or the least that was tried where none does.
-        negative_flips: share of validation images, as they are and changed, that the old model got right and this one
-            gets wrong.
+        negative_flips: share of validation images that the old model got right and this one gets wrong.
         loss: mean cross-entropy on the ``select`` samples, in nats.
-        loss_bound: upper 95 % bootstrap bound of the accuracy lost, as a share, on validation images as they are or
-            changed, whichever is worse; by group where there are groups.
+        loss_bound: upper 95 % bootstrap bound of the validation accuracy lost, as a share; by group where there are
+            groups.
     """
 
     weight: float

@@ -5,21 +5,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 import torch
+from correct_makers import make_region, make_samples
 from torch import nn
 
 from defuse.classifiers import TorchClassifier
 from defuse.pixels import to_pixels
-from defuse.records import (
-    Evidence,
-    LabelledImages,
-    Purpose,
-    Rate,
-    Region,
-    RegionLabel,
-    Regions,
-    RegionSamples,
-    Splits,
-)
+from defuse.records import LabelledImages, Purpose, RegionLabel, Regions, Splits
 
 CLASSES = ("left", "right")
 
@@ -61,16 +52,6 @@ def train(module, data, steps=150):
         loss.backward()
         optimizer.step()
     module.eval()
-
-
-def make_region(name, label=1, predicted=0):
-    evidence = Evidence(Rate(9, 10), Rate(8, 9), ((predicted, 8), (label, 1)), 0.001, 0.002)
-    return Region(name, label, predicted, np.zeros(2), np.eye(2), 1.0, 50, evidence)
-
-
-def make_samples(name, purpose, images, predicted, kept=None):
-    kept = np.ones(len(images), dtype=bool) if kept is None else kept
-    return RegionSamples(name, purpose, images, np.zeros((len(images), 2), np.float32), predicted, kept)
 
 
 @dataclass(frozen=True)

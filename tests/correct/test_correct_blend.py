@@ -42,7 +42,7 @@ def test_the_best_allowed_part_of_the_way_is_gone_and_the_control_goes_as_far(to
     shares = {"max_accuracy_loss": 1.0, "max_accuracy_loss_bound": 1.0, "max_negative_flips": 1.0}
     whole = replace(settings, blends=(1.0,), **shares).run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert whole.repair.sweep[0].blend == 1.0
-    answers = iter([True, True, True, True, False])  # each point is held to the caps twice
+    answers = iter([True, True, False])
     monkeypatch.setattr(measure.Caps, "hold", lambda *_: next(answers))
     partly = replace(settings, blends=(1.0, 0.5, 0.25))
     corrected = partly.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)

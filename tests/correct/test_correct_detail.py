@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from correct_makers import make_region, make_samples
 
-from conftest import make_region, make_samples
 from defuse.classifiers.base import Classifier
 from defuse.correct.detail import SIMILAR, STRONGEST, WEAKEST, with_detail
 from defuse.generators import Generator, Posterior

@@ -66,7 +66,7 @@ def wilson_upper(k, n, z=1.959963984540054):
 
 @pytest.fixture(scope="module")
 def corrected(toy):
-    quick = Correct(lambdas=(1.0,), steps=60, batch_size=64, region_batch_size=64, learning_rate=2e-3, augment="none")
+    quick = Correct(lambdas=(1.0,), steps=60, batch_size=64, region_batch_size=64, learning_rate=2e-3)
     return quick.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
 
 

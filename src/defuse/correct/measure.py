@@ -1,14 +1,13 @@
 """Measuring models: what selection may see (validation, ``select`` samples), and the final figures."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax
 
-from defuse.augment import Augment, augmented
 from defuse.classifiers import TorchClassifier
 from defuse.classifiers.base import Classifier
 from defuse.correct.bootstrap import loss_bound
@@ -16,9 +15,7 @@ from defuse.correct.statistics import calibration_error, class_accuracy
 from defuse.correct.targets import Pool, Target, pool, usable_images
 from defuse.errors import ClassifierError
 from defuse.outcomes import UNTRIED, RegionScore, Scores, SweepPoint
-from defuse.pixels import to_bytes, to_pixels
 from defuse.records import LabelledImages, Purpose, Rate, Regions, Splits
-from defuse.seeds import torch_rng
 from defuse.types import ByteImages, Labels, Mask
 
 
@@ -112,29 +109,13 @@ class Final:
 
 @dataclass(frozen=True)
 class Measure:
-    """The images that models are measured on, and the model that was given.
-
-    What a repair costs is measured twice on the validation images: on them as they are, and changed at random as region
-    samples are. Of images like those that it was taught a model is sure; what it meets later has more close calls, and
-    so have the changed ones. (Traffic signs: of the validation images 0.1 % turned wrong, of the test images 0.32 %,
-    of the changed validation images 0.33 %.)
-
-    Attributes:
-        given: the model under test.
-        splits: validation images choose, test images are only scored.
-        regions: with their samples.
-        targets: the regions that are repaired, and what they show.
-        kept_only: whether samples that the judges did not keep are left out.
-        augment: how the validation images are changed.
-        seed: of the changes and of the bootstrap.
-    """
+    """The images that models are measured on, and the model that was given; ``seed`` is of the bootstrap."""
 
     given: TorchClassifier
     splits: Splits
     regions: Regions
     targets: tuple[Target, ...]
     kept_only: bool
-    augment: Augment
     seed: int
 
     @cached_property
@@ -142,67 +123,42 @@ class Measure:
         return pool(self.regions, self.targets, Purpose.SELECT, kept_only=self.kept_only)
 
     @cached_property
-    def _validation(self) -> tuple[LabelledImages, ...]:
-        """The validation images as they are, and changed."""
-        plain = self.splits.validation
-        if self.augment == "none":
-            return (plain,)
-        rng = torch_rng(self.seed, "changed validation")
-        return plain, replace(plain, images=to_bytes(augmented(to_pixels(plain.images), self.augment, rng)))
+    def _right(self) -> Mask:
+        return reads_right(self.given, self.splits.validation)
 
-    def _reads(self, model: Classifier) -> tuple[Mask, ...]:
-        return tuple(reads_right(model, images) for images in self._validation)
-
-    @cached_property
-    def _right(self) -> tuple[Mask, ...]:
-        return self._reads(self.given)
-
-    def point(self, model: Classifier | None, weight: float, caps: Sequence[Caps], blend: float = 1.0) -> SweepPoint:
-        """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed.
-
-        Args:
-            model: the tuned one.
-            weight: lambda.
-            caps: for the validation images as they are, and for the changed ones.
-            blend: of the way to the tuned weights.
-        """
+    def point(self, model: Classifier | None, weight: float, caps: Caps, blend: float = 1.0) -> SweepPoint:
+        """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed."""
         untried = SweepPoint(weight, UNTRIED, UNTRIED, allowed=False)
         if model is None:
             return untried
         labels = self._selection.labels
         try:
-            reads = self._reads(model)
+            right = reads_right(model, self.splits.validation)
             logits = model.predict_logits(self._selection.images)
         except ClassifierError:
             return untried
-        groups = self.splits.validation_groups
-        bounds = [loss_bound(*pair, groups, seed=self.seed) for pair in zip(self._right, reads, strict=True)]
-        each = zip(caps, self._right, reads, bounds, strict=True)
-        turned = self._turned(reads)
+        bound = loss_bound(self._right, right, self.splits.validation_groups, seed=self.seed)
         return SweepPoint(
             weight,
-            Rate(int(reads[0].sum()), len(reads[0])),
+            Rate(int(right.sum()), len(right)),
             Rate(int((logits.argmax(axis=1) != labels).sum()), len(labels)),
-            allowed=all(cap.hold(before, after, bound) for cap, before, after, bound in each),
+            allowed=caps.hold(self._right, right, bound),
             blend=blend,
-            negative_flips=Rate(sum(rate.successes for rate in turned), sum(rate.trials for rate in turned)),
+            negative_flips=self._turned(right),
             loss=cross_entropy(logits, labels),
-            loss_bound=max(bounds),
+            loss_bound=bound,
         )
 
-    def negative_flips(self, model: Classifier | None) -> tuple[Rate, ...]:
-        """Return the shares of validation images, as they are and changed, that turn from right to wrong.
-
-        A model that diverged turns none.
-        """
+    def negative_flips(self, model: Classifier | None) -> Rate:
+        """Return the share of validation images that turn from right to wrong; none of a model that diverged."""
         try:
-            return self._turned(self._right if model is None else self._reads(model))
+            right = self._right if model is None else reads_right(model, self.splits.validation)
         except ClassifierError:
-            return self._turned(self._right)
+            right = self._right
+        return self._turned(right)
 
-    def _turned(self, reads: tuple[Mask, ...]) -> tuple[Rate, ...]:
-        pairs = zip(self._right, reads, strict=True)
-        return tuple(Rate(int((before & ~after).sum()), len(after)) for before, after in pairs)
+    def _turned(self, right: Mask) -> Rate:
+        return Rate(int((self._right & ~right).sum()), len(right))
 
     def final(self, model: Classifier) -> Final:
         """Return the final figures."""
