@@ -37,3 +37,10 @@ def test_the_steepest_channel_counts():
     grey = waves(0.3)
     colour = torch.cat([torch.full_like(grey, 0.2), grey, 0.5 * grey], dim=1)
     torch.testing.assert_close(Outlines()(colour), Outlines()(grey))
+
+
+def test_every_image_has_a_gradient_an_even_one_too():
+    pixels = torch.cat([torch.full((1, 1, 32, 32), 0.6), waves(0.3)]).requires_grad_()
+    Outlines()(pixels).square().sum().backward()
+    assert torch.isfinite(pixels.grad).all()
+    assert pixels.grad[1].abs().max() > 0

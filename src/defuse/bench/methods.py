@@ -1,7 +1,7 @@
 """Methods that are scored: each gets a classifier and clean images, and reports findings and a repaired classifier."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from defuse.generators import Generator
 from defuse.judges import Screen
 from defuse.pipeline import Run
 from defuse.progress import Progress
-from defuse.records import Purpose, Region, Regions, RegionSamples, Splits
+from defuse.records import Purpose, Region, RegionLabel, Regions, RegionSamples, Splits
 from defuse.seeds import derive
 
 QUICK: Mapping[str, Any] = {
@@ -141,7 +141,7 @@ class Chain(Method):
             if control is None:
                 control = tune(situation, config.correct)
             return Outcome(
-                findings=_findings(run, kept_only=config.distill.keep_only),
+                findings=found_in(run.regions, run.labels, kept_only=config.distill.keep_only),
                 repaired=corrected.classifier if corrected else situation.classifier,
                 control=control,
                 generator=run.generator,
@@ -207,23 +207,16 @@ def tune(situation: Situation, correct: Correct, samples: Pool | None = None, we
     return tuned
 
 
-def _findings(run: Run, *, kept_only: bool) -> tuple[Finding, ...]:
-    """Return the reported regions, under the label that they were given; one without is under its proposed label."""
+def found_in(regions: Regions, labels: Sequence[RegionLabel] = (), *, kept_only: bool = True) -> tuple[Finding, ...]:
+    """Return the reported regions, under the labels that they were given; one without is under its proposed label."""
+    given = {label.region: label.label for label in labels if label.label is not None}
     return tuple(
         _finding(
             region,
-            region.label if label.label is None else label.label,
-            run.regions.samples[region.name, Purpose.FINAL],
+            given.get(region.name, region.label),
+            regions.samples[region.name, Purpose.FINAL],
             kept_only=kept_only,
         )
-        for region, label in zip(run.regions.reported, run.labels, strict=True)
-    )
-
-
-def found_in(regions: Regions) -> tuple[Finding, ...]:
-    """Return the reported regions of a grouping that nobody has labelled, under the labels that were proposed."""
-    return tuple(
-        _finding(region, region.label, regions.samples[region.name, Purpose.FINAL], kept_only=True)
         for region in regions.reported
     )
 

@@ -36,8 +36,10 @@ class Outlines(nn.Module):
         across, down = wide[:, :, 1:-1, 2:] - wide[:, :, 1:-1, :-2], wide[:, :, 2:, 1:-1] - wide[:, :, :-2, 1:-1]
         steepest = (across.square() + down.square()).argmax(dim=1, keepdim=True)
         across, down = across.gather(1, steepest), down.gather(1, steepest)
+        flat = (across == 0) & (down == 0)  # there direction and length have no derivative
+        across = across.masked_fill(flat, 1.0)
         turn = torch.atan2(down, across) * (BINS / math.pi)
-        lower, steep = turn.floor(), torch.hypot(across, down)
+        lower, steep = turn.floor(), torch.hypot(across, down).masked_fill(flat, 0.0)
         upper_share = steep * (turn - lower)
         bins = steep.new_zeros(len(steep), BINS, *steep.shape[2:])
         bins.scatter_add_(1, lower.long() % BINS, steep - upper_share)
