@@ -1,6 +1,8 @@
 """Fine detail for repair samples: what the generator smooths away, lent by similar real images."""
 
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from defuse.classifiers.base import Classifier
 from defuse.generators import Generator, reconstruct
 from defuse.judges import Screen
 from defuse.pixels import contrast, to_bytes, to_pixels
+from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Purpose, Regions, RegionSamples
 from defuse.seeds import numpy_rng
 from defuse.types import ByteImages, Pixels
@@ -36,6 +39,7 @@ def with_detail(
     screen: Screen,
     *,
     seed: int,
+    progress: Progress = silent,
 ) -> Regions:
     """Return the regions with every repair sample there a second time, in finer detail.
 
@@ -50,18 +54,22 @@ def with_detail(
         classifier: the model under test, whose answers on the new images are noted.
         screen: as in the search; it decides anew whether an image shows its label.
         seed: of which real image lends to which sample.
+        progress: told of every region done.
     """
     eyes = screen.of_photographs
-    lenders: dict[int, _Lenders] = {}
     samples = dict(regions.samples)
-    for region in regions.reported:
-        smooth = samples[region.name, Purpose.REPAIR]
-        if region.label not in lenders:
-            lenders[region.label] = _Lenders.look(reference.spread(region.label, LENDERS), generator)
-        lender = lenders[region.label]
-        if len(smooth) and len(lender):
-            fine = lender.lend(smooth, numpy_rng(seed, "detail", region.name))
-            samples[region.name, Purpose.REPAIR] = _joined(smooth, fine, region.label, classifier, eyes)
+    label_of = attrgetter("label")
+    done = 0
+    for label, same in groupby(sorted(regions.reported, key=label_of), key=label_of):
+        lenders = _Lenders.look(reference.spread(label, LENDERS), generator)
+        for region in same:
+            progress("correct: detail", done, len(regions.reported), region.name)
+            smooth = samples[region.name, Purpose.REPAIR]
+            if len(smooth) and len(lenders):
+                fine = lenders.lend(smooth, numpy_rng(seed, "detail", region.name))
+                samples[region.name, Purpose.REPAIR] = _joined(smooth, fine, label, classifier, eyes)
+            done += 1
+    progress("correct: detail", done, done)
     return replace(regions, samples=samples)
 
 
