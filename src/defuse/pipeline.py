@@ -55,6 +55,7 @@ class Run:
         config: what to do.
         folder: where everything lies.
         splits: the images that the run may look at.
+        timings: how long each stage took.
     """
 
     def __init__(
