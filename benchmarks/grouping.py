@@ -34,7 +34,6 @@ from defuse.bench.scoring import first_rank, precision
 from defuse.bench.tasks import Task, choose_tasks
 from defuse.distill import CodeGroup
 from defuse.distill.candidates import Candidate, Grouping, Proposed
-from defuse.judges import Screen
 from defuse.pipeline import Run
 from defuse.pixels import quantise
 from defuse.records import Failures, Purpose
@@ -143,7 +142,7 @@ def compare(shop: Workshop, task: Task, seed: int) -> Iterator[dict[str, Any]]:
     config = method.config(ground.home(), quick=False, seed=seed, data=task.data)
     classifier = taught(ground, task, shop.folder / "cache" / "classifiers")
     with Run(config, folder, classifier=classifier, splits=splits) as run:
-        screen = Screen(config.identify.label_gates, run.gate_judge)
+        screen = run.screen
         distill, failures = config.distill, run.identified.failures
         for way in WAYS:
             proposed = Ways(run, failures, distill.grouping, seed).propose(way)

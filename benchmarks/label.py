@@ -61,11 +61,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file of the results [default: benchmarks/results/label.json]")
     parser.add_argument("--quick", action="store_true", help="few annotators, few verdicts, two kills")
     options = parser.parse_args()
-    size, began, made = (
-        QUICK if options.quick else FULL,
-        time.monotonic(),
-        provenance(" ".join(["python", "benchmarks/label.py", *sys.argv[1:]])),
-    )
+    size, began = QUICK if options.quick else FULL, time.monotonic()
+    made = provenance(" ".join(["python", "benchmarks/label.py", *sys.argv[1:]]))
     figures = {**_times(size, options.pause, options.seed), **_kills(size, options.seed)}
     result = {
         "figures": figures,

@@ -340,7 +340,7 @@ class Run:
         if corrected is None or corrected.repair is None or repaired is None:
             return None
         if not folder.verified.exists():
-            search = SecondSearch(self.config, self.splits.reference, self.generator, self.gate_judge, self.costs)
+            search = SecondSearch(self.config, self.splits.reference, self.generator, self.screen, self.costs)
             named = {score.region for score in corrected.repair.after.regions}
             regions = tuple(region for region in self.regions.reported if region.name in named)
             models = (self.classifier, repaired)

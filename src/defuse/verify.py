@@ -11,7 +11,7 @@ from defuse.config import Config
 from defuse.distill import CostMatrix, load_regions, save_regions
 from defuse.errors import RunError
 from defuse.generators import Generator
-from defuse.judges import Judge, Screen
+from defuse.judges import Screen
 from defuse.outcomes import NewConfusion, RegionAgain, Verified
 from defuse.progress import Progress
 from defuse.records import Failures, LabelledImages, Rate, Region
@@ -50,12 +50,12 @@ class Found:
 
 @dataclass(frozen=True)
 class SecondSearch:
-    """What both searches share: settings, images, generator and judge; the seeds are none that the run has used."""
+    """What both searches share: settings, images, generator and screen; the seeds are none that the run has used."""
 
     config: Config
     reference: LabelledImages
     generator: Generator
-    judge: Judge
+    screen: Screen
     costs: CostMatrix
 
     def run(self, classifier: Classifier, folder: RunDir, progress: Progress) -> Found:
@@ -70,7 +70,7 @@ class SecondSearch:
             self.reference,
             self.generator,
             classifier,
-            self.judge,
+            self.screen.judge,
             seed=seed,
             shard_path=folder.shard,
             progress=progress,
@@ -80,7 +80,7 @@ class SecondSearch:
                 identified.failures,
                 self.generator,
                 classifier,
-                Screen(self.config.identify.label_gates, self.judge),
+                self.screen,
                 seed=seed,
                 costs=self.costs,
                 progress=progress,

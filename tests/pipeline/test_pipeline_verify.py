@@ -73,7 +73,7 @@ def test_both_models_are_searched_at_the_run_s_budget_with_fresh_seeds(verified,
 def test_a_model_against_itself_has_nothing_new_and_the_same_rates(verified, tiny, tmp_path):
     out, found = verified
     with Run(tiny.build(), out) as run:
-        search = SecondSearch(run.config, run.splits.reference, run.generator, run.gate_judge, run.costs)
+        search = SecondSearch(run.config, run.splits.reference, run.generator, run.screen, run.costs)
         regions = tuple(replace(each) for each in run.regions.reported)
         same = verify(search, regions, run.classifier, run.classifier, tmp_path, run.progress)
     assert same.given == same.repaired == found.given

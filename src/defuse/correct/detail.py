@@ -7,10 +7,11 @@ from operator import attrgetter
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from defuse.classifiers.base import Classifier
-from defuse.generators import Generator, reconstruct
+from defuse.generators import Generator, mean_codes, reconstruct
 from defuse.judges import Screen
 from defuse.pixels import contrast, to_bytes, to_pixels
 from defuse.progress import Progress, silent
@@ -85,11 +86,9 @@ class _Lenders:
         return len(self.z)
 
     @classmethod
-    @torch.inference_mode()
     def look(cls, images: LabelledImages, generator: Generator) -> "_Lenders":
         real, drawn = to_pixels(images.images), to_pixels(reconstruct(generator, images))
-        z = generator.encode(real, torch.from_numpy(images.labels)).mean.numpy()
-        return cls(z, contrast(drawn).clamp(min=UNLIT), real - drawn)
+        return cls(mean_codes(generator, images), contrast(drawn).clamp(min=UNLIT), real - drawn)
 
     def lend(self, samples: RegionSamples, rng: np.random.Generator) -> ByteImages:
         """Return each sample with the detail of a real image that is like it, (n, h, w, c)."""
@@ -99,8 +98,7 @@ class _Lenders:
         return to_bytes(pixels + gain[:, None, None, None] * self.detail[lender])
 
     def _similar(self, z: Float32[np.ndarray, "n latent"], rng: np.random.Generator) -> Int64[np.ndarray, " n"]:
-        squares = (z**2).sum(axis=1)[:, None] - 2 * z @ self.z.T + (self.z**2).sum(axis=1)
-        nearest = squares.argsort(axis=1)[:, :SIMILAR]
+        nearest = cdist(z, self.z, "sqeuclidean").argsort(axis=1)[:, :SIMILAR]
         return nearest[np.arange(len(z)), rng.integers(nearest.shape[1], size=len(z))]
 
 

@@ -1,12 +1,10 @@
 """The real images nearest to a region, for a person to compare with."""
 
 import numpy as np
-import torch
 from jaxtyping import Float64
 
 from defuse.distill.natural import distances
-from defuse.generators import Generator
-from defuse.pixels import to_pixels
+from defuse.generators import Generator, mean_codes
 from defuse.records import LabelledImages, NearestImages, Region, Regions
 from defuse.types import Labels
 
@@ -31,7 +29,7 @@ def nearest_images(
     codes: dict[int, Float64[np.ndarray, "m latent"]] = {}
     for label in sorted({region.label for region in regions.reported}):
         places[label] = np.flatnonzero(reference.labels == label)[:CANDIDATES]
-        codes[label] = _codes(reference.take(places[label]), generator)
+        codes[label] = mean_codes(generator, reference.take(places[label])).astype(np.float64)
     return tuple(
         NearestImages(region.name, places[region.label][_order(region, codes[region.label])[:count]])
         for region in regions.reported
@@ -40,12 +38,3 @@ def nearest_images(
 
 def _order(region: Region, codes: Float64[np.ndarray, "m latent"]) -> Labels:
     return np.argsort(distances(region, codes), kind="stable").astype(np.int64)
-
-
-@torch.inference_mode()
-def _codes(images: LabelledImages, generator: Generator, batch: int = 1_000) -> Float64[np.ndarray, "m latent"]:
-    parts = [
-        generator.encode(to_pixels(images.images[i : i + batch]), torch.from_numpy(images.labels[i : i + batch])).mean
-        for i in range(0, len(images), batch)
-    ]
-    return torch.cat(parts).double().numpy()

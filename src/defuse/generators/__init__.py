@@ -2,7 +2,7 @@
 
 from defuse.generators.base import Generator, Posterior
 from defuse.generators.conv import ConvVAE
-from defuse.generators.quality import ReconstructionQuality, reconstruct, reconstruction_accuracy, require
+from defuse.generators.quality import ReconstructionQuality, mean_codes, reconstruct, reconstruction_accuracy, require
 from defuse.generators.storage import load_generator, save_generator
 from defuse.generators.training import Epoch, History
 from defuse.generators.vae import VAE, TrainedVAE
@@ -17,6 +17,7 @@ __all__ = [
     "ReconstructionQuality",
     "TrainedVAE",
     "load_generator",
+    "mean_codes",
     "reconstruct",
     "reconstruction_accuracy",
     "require",

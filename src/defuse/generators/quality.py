@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 
 from defuse.errors import GeneratorError
 from defuse.generators.base import Generator
@@ -30,6 +31,17 @@ class ReconstructionQuality:
 
     kept: Rate
     per_class: tuple[Rate, ...]
+
+
+@torch.inference_mode()
+def mean_codes(generator: Generator, images: LabelledImages, batch: int = 1_000) -> Float32[np.ndarray, "n latent"]:
+    """Return each image's posterior mean under its own label, (n, latent)."""
+    parts = [np.zeros((0, generator.latent), dtype=np.float32)]
+    for start in range(0, len(images), batch):
+        pixels = to_pixels(images.images[start : start + batch])
+        labels = torch.from_numpy(images.labels[start : start + batch])
+        parts.append(generator.encode(pixels, labels).mean.numpy())
+    return np.concatenate(parts)
 
 
 @torch.inference_mode()

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from scipy.spatial.distance import cdist
 
 from defuse.records import Purpose, Region, Regions, RegionSamples, Verdict
 
@@ -57,6 +58,5 @@ def strike(regions: Regions, crossed: Mapping[str, Sequence[int]]) -> Regions:
 def _nearest(region: Region, samples: RegionSamples, tiles: RegionSamples) -> np.ndarray:
     """Return the position of each sample's nearest tile, (n,)."""
     root = np.linalg.cholesky(np.linalg.inv(region.covariance))
-    there, here = (samples.z @ root), (tiles.z @ root)
-    squares = (there**2).sum(axis=1)[:, None] - 2 * there @ here.T + (here**2).sum(axis=1)
-    return squares.argmin(axis=1)
+    nearest: np.ndarray = cdist(samples.z @ root, tiles.z @ root, "sqeuclidean").argmin(axis=1)
+    return nearest
