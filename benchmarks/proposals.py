@@ -4,7 +4,7 @@ python benchmarks/proposals.py RUN --name gtsrb
 
 Each proposal searches alone, with the run's own generator, classifier, judges and gates. Time is the processor's, from
 when the seeds are encoded. ``real`` is the share of the failures kept that an oracle confirms, which saw the test
-images too and which no search asks (the oracle of ``benchmarks/validity.py``).
+images too and which no search asks (the oracle of ``defuse bench validity``).
 """
 
 import argparse

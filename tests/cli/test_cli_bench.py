@@ -41,3 +41,20 @@ def test_an_audit_is_written_and_scored(defuse, finished, tmp_path):
     assert said.endswith("5 of 5.\n")
     line = defuse("bench", "audited", tmp_path / "audit" / "key.json", tmp_path / "none.json").complaint
     assert f"{tmp_path / 'none.json'}: not found; give the answers.json that the sheet's page saves" in line
+
+
+def test_oracles_look_at_a_run_and_the_figures_are_kept(defuse, finished, tmp_path):
+    run, path = finished.copy(tmp_path / "out"), tmp_path / "validity.json"
+    said = good(
+        defuse("bench", "validity", run, "--cache", tmp_path / "oracles", "--epochs", 1, "--json", path, cwd=tmp_path)
+    )
+    assert said.startswith("bars, default: of real held-out images the oracles confirm: networks ")
+    written = json.loads(path.read_text(encoding="utf-8"))
+    assert written["command"].startswith("defuse bench validity")
+    assert written["figures"]["validity.bars.default.seed3.regions"] == len(written["runs"][0]["regions"])
+
+
+def test_validity_of_a_folder_that_holds_no_run_is_refused_in_one_line(defuse, tmp_path):
+    line = defuse("bench", "validity", tmp_path / "nothing", cwd=tmp_path).complaint
+    assert f"{tmp_path / 'nothing'}" in line
+    assert not (tmp_path / "nothing").exists()

@@ -72,6 +72,7 @@ finally:
         "label serve",
         "collect",
         "bench planted",
+        "bench validity",
     ],
 )
 def test_every_help_shows_an_example(defuse, command):

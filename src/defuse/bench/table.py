@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from defuse.bench.cells import Cell
 from defuse.bench.planted import over, value
 from defuse.bench.tasks import LEVELS
+from defuse.bench.validity import JUDGED_BY, Confirmed, Validity
 from defuse.summary import Share
 
 NONE = "-"
@@ -64,3 +65,21 @@ def written(number: float | None, unit: str) -> str:
     if number is None:
         return NONE
     return {"%": f"{100 * number:.1f} %", "points": f"{100 * number:+.2f} points", "#": f"{number:g}"}[unit]
+
+
+def validity_lines(run: Validity) -> list[str]:
+    """Tell how real a run's regions and its proposals' failures are, one line each."""
+    limits = ", ".join(f"{name} {percent(limit.held_out)}" for name, limit in run.oracles.items())
+    pairs = len({(region.label, region.predicted) for region in run.regions})
+    lines = [
+        f"{run.data}, {run.preset}: of real held-out images the oracles confirm: {limits}",
+        f"  {len(run.regions)} regions in {pairs} confusions: {confirmed_line(run.pooled)}",
+    ]
+    return lines + [f"  {part.proposal}: {confirmed_line(part)}" for part in run.proposals]
+
+
+def confirmed_line(part: Confirmed) -> str:
+    """Tell what each oracle confirms."""
+    if not part.failing:
+        return "nothing to look at"
+    return f"of {part.failing} " + ", ".join(f"{name} {part.rate(name)}" for name in JUDGED_BY)

@@ -75,6 +75,45 @@ def planted(
             typer.echo(line)
 
 
+@bench_app.command(epilog="Example: defuse bench validity runs/mnist-default runs/mnist-paper --json validity.json")
+def validity(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+    cache: Annotated[Path, typer.Option(help="Where oracles are kept, by what they were trained on.")] = Path(
+        "runs/oracles"
+    ),
+    epochs: Annotated[int, typer.Option(min=1, help="Of an oracle's training.")] = 10,
+    *,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Where figures and runs go, beside others.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Have two oracles, trained on test images too and asked by nothing else, confirm what runs report.
+
+    Scored are the kept and misread fresh samples of every reported region, and up to 500 kept failures of each
+    proposal. What the judges refused is left out.
+    """
+    import sys
+
+    from defuse.bench.table import validity_lines
+    from defuse.bench.validity import gathered, look, results
+    from defuse.cli.bars import Bars
+    from defuse.pipeline import Run
+    from defuse.rundir import write_json
+
+    command = " ".join(["defuse", *sys.argv[1:]])
+    scored = []
+    for folder in folders:
+        config, out = settle(None, folder, None, None, None)
+        with Bars(quiet=quiet) as bars, Run(config, out, progress=bars) as run:
+            scored.append(look(run, cache, epochs=epochs, progress=bars))
+        if not quiet:
+            for line in validity_lines(scored[-1]):
+                typer.echo(line)
+    if json_file is not None:
+        write_json(json_file, results(gathered(json_file, scored), command))
+
+
 @bench_app.command(epilog="Example: defuse bench audit runs/mnist-default --to audit")
 def audit(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
