@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from defuse.classifiers import Classifier, TorchClassifier, Training, build_network, load_weights, save_weights, train
+from defuse.classifiers import TorchClassifier, Training, build_network, load_weights, save_weights, train
 from defuse.config import Config, build_config
 from defuse.data import SIGN_NAMES, RenderedSigns, SignSettings, render
 from defuse.pipeline import Run
@@ -115,7 +115,7 @@ def demonstrate(out: Path, *, seed: int = 0, progress: Progress = silent) -> Dem
         factors={"light": (0.0, DARK)},
         labels=np.full(HELD_OUT, TRUE, dtype=np.int64),
     )
-    accuracy = {name: _accuracy(model, dark.images) for name, model in models.items()}
+    accuracy = {name: model.accuracy(dark.images) for name, model in models.items()}
     return Demonstration(results, found[0] if found else None, accuracy, test)
 
 
@@ -153,7 +153,3 @@ def _planted(
         train(module, lesson, validation, Training(epochs=8), seed=derive(seed, "demo", "training"), progress=progress)
         save_weights(path, module)
     return TorchClassifier(module, SIGN_NAMES)
-
-
-def _accuracy(classifier: Classifier, images: LabelledImages) -> Rate:
-    return Rate(int((classifier.predict(images.images) == images.labels).sum()), len(images))

@@ -14,7 +14,6 @@ from defuse.classifiers import Classifier, TorchClassifier, ask_once, require_cl
 from defuse.config import Config
 from defuse.correct import Corrected, build_suite, keep_accepted, load_corrected, save_corrected, save_suite
 from defuse.correct.detail import with_detail
-from defuse.correct.measure import accuracy
 from defuse.distill import CostMatrix, NaturalImages, load_regions, natural_images, nearest_images, save_regions
 from defuse.errors import RunError
 from defuse.generators import (
@@ -183,7 +182,7 @@ class Run:
     def gate_judge(self) -> Judge:
         """Who decides whether an image still shows its label: the panel's gate, and a generator that knows classes."""
         panel, validation = self.panel, self.splits.validation
-        under_test = accuracy(self.classifier, validation)
+        under_test = self.classifier.accuracy(validation)
         best = max(panel.accuracy[: self.config.judges.gating], key=lambda rate: rate.value)
         if best.value < under_test.value - WEAKER:
             _LOG.warning(
@@ -391,7 +390,7 @@ class Run:
     @cached_property
     def test_accuracy(self) -> Rate:
         """The given model's accuracy on the test images."""
-        return accuracy(self.classifier, self.splits.test)
+        return self.classifier.accuracy(self.splits.test)
 
     @property
     def seconds(self) -> dict[str, float]:

@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from defuse.classifiers import NETWORKS, CallableClassifier, Classifier, TorchClassifier, build_network
 from defuse.pixels import to_pixels
+from defuse.records import LabelledImages, Rate
 
 CLASSES = 5
 NAMES = tuple("abcde")
@@ -120,6 +121,17 @@ def test_stored_images_and_pixels_give_the_same_logits(row, images):
         logits = classifier.logits(by_hand).numpy()
     np.testing.assert_allclose(classifier.predict_logits(images), logits, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(classifier.predict(images), logits.argmax(axis=1))
+
+
+@every
+def test_accuracy_is_the_share_of_answers_that_are_the_label(row, images):
+    classifier = row.make()
+    labels = classifier.predict(images)
+    labels[:3] = (labels[:3] + 1) % CLASSES
+    data = LabelledImages(images, labels, NAMES, np.arange(len(images)))
+    assert classifier.reads_right(data).tolist() == [False] * 3 + [True] * 4
+    assert classifier.accuracy(data) == Rate(4, 7)
+    assert classifier.accuracy(data.take(np.zeros(7, dtype=bool))) == Rate(0, 0)
 
 
 @every

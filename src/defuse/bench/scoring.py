@@ -9,7 +9,6 @@ from jaxtyping import Float64
 from defuse.bench.slices import Ruler, Values
 from defuse.bench.tasks import Task
 from defuse.classifiers import Classifier
-from defuse.correct.measure import accuracy, reads_right
 from defuse.records import LabelledImages, Rate
 from defuse.seeds import numpy_rng
 from defuse.summary import Part, Share
@@ -136,8 +135,8 @@ class Models:
 
 def score_repair(models: Models, held_out: LabelledImages, test: LabelledImages) -> RepairScore:
     """Measure the models on real images that nothing was trained or chosen on."""
-    on_slice = {name: Share.of(accuracy(model, held_out)) for name, model in vars(models).items()}
-    right = {name: reads_right(getattr(models, name), test) for name in ("before", "control", "after")}
+    on_slice = {name: Share.of(model.accuracy(held_out)) for name, model in vars(models).items()}
+    right = {name: getattr(models, name).reads_right(test) for name in ("before", "control", "after")}
     lost = right["before"] & ~right["after"]
     return RepairScore(
         **on_slice,

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from defuse.errors import ClassifierError
 from defuse.pixels import to_pixels
-from defuse.types import ByteImages, Labels, Logits, Pixels
+from defuse.records import LabelledImages, Rate
+from defuse.types import ByteImages, Labels, Logits, Mask, Pixels
 
 BATCH = 512
 """How many images are classified at once where the caller does not say."""
@@ -68,3 +69,11 @@ class Classifier(ABC):
     def predict(self, images: ByteImages, batch: int = BATCH) -> Labels:
         """Return the most likely class of each stored 8-bit image, (n,)."""
         return self.predict_logits(images, batch).argmax(axis=1).astype(np.int64)
+
+    def reads_right(self, data: LabelledImages) -> Mask:
+        """Return which images are read as their label, (n,)."""
+        return np.asarray(self.predict(data.images) == data.labels)
+
+    def accuracy(self, data: LabelledImages) -> Rate:
+        """Return the share of images that are read as their label."""
+        return Rate(int(self.reads_right(data).sum()), len(data))

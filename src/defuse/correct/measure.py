@@ -15,7 +15,7 @@ from defuse.correct.statistics import calibration_error, class_accuracy
 from defuse.correct.targets import Pool, Target, pool, usable_images
 from defuse.errors import ClassifierError
 from defuse.outcomes import UNTRIED, RegionScore, Scores, SweepPoint
-from defuse.records import LabelledImages, Purpose, Rate, Regions, Splits
+from defuse.records import Purpose, Rate, Regions, Splits
 from defuse.types import ByteImages, Labels, Mask
 
 
@@ -28,16 +28,6 @@ def cross_entropy(logits: Float[np.ndarray, "n k"], labels: Labels) -> float:
     """Return the mean cross-entropy in nats; 0 for no images."""
     own = log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
     return -float(own.mean()) if len(labels) else 0.0
-
-
-def reads_right(classifier: Classifier, data: LabelledImages) -> Mask:
-    """Return which images are read as their label, (n,)."""
-    return classifier.predict(data.images) == data.labels
-
-
-def accuracy(classifier: Classifier, data: LabelledImages) -> Rate:
-    """Return the share of images that are read as their label."""
-    return Rate(int(reads_right(classifier, data).sum()), len(data))
 
 
 @dataclass(frozen=True)
@@ -124,7 +114,7 @@ class Measure:
 
     @cached_property
     def _right(self) -> Mask:
-        return reads_right(self.given, self.splits.validation)
+        return self.given.reads_right(self.splits.validation)
 
     def point(self, model: Classifier | None, weight: float, caps: Caps, blend: float = 1.0) -> SweepPoint:
         """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed."""
@@ -133,7 +123,7 @@ class Measure:
             return untried
         labels = self._selection.labels
         try:
-            right = reads_right(model, self.splits.validation)
+            right = model.reads_right(self.splits.validation)
             logits = model.predict_logits(self._selection.images)
         except ClassifierError:
             return untried
@@ -152,7 +142,7 @@ class Measure:
     def negative_flips(self, model: Classifier | None) -> Rate:
         """Return the share of validation images that turn from right to wrong; none of a model that diverged."""
         try:
-            right = self._right if model is None else reads_right(model, self.splits.validation)
+            right = self._right if model is None else model.reads_right(self.splits.validation)
         except ClassifierError:
             right = self._right
         return self._turned(right)
@@ -166,7 +156,7 @@ class Measure:
         logits = model.predict_logits(test.images)
         right = logits.argmax(axis=1) == test.labels
         scores = Scores(
-            accuracy(model, self.splits.validation),
+            model.accuracy(self.splits.validation),
             Rate(int(right.sum()), len(right)),
             tuple(RegionScore(target.region.name, self._failures(model, target)) for target in self.targets),
             class_accuracy(right, test.labels, len(test.class_names)),

@@ -148,7 +148,7 @@ class Judges:
         return JudgePanel(
             gate=Unanimous(tuple(members["gate"])),
             label=Unanimous(tuple(members["label"])),
-            accuracy=tuple(_accuracy(judge, validation) for judge in every),
+            accuracy=tuple(judge.classifier.accuracy(validation) for judge in every),
             margin=self.margin,
         )
 
@@ -194,8 +194,3 @@ def _temperature(path: Path) -> float:
         raise RunError(
             f"{path}: expected a number under 'temperature'; remove the file to train this judge anew"
         ) from None
-
-
-def _accuracy(judge: NetworkJudge, images: LabelledImages) -> Rate:
-    right = judge.classifier.predict(images.images) == images.labels
-    return Rate(int(right.sum()), len(images))

@@ -2,7 +2,6 @@
 
 from functools import cached_property
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -108,10 +107,6 @@ def typical_images(splits: Splits) -> LabelledImages:
     """
     parts = []
     for label in range(len(splits.class_names)):
-        wanted = PER_CLASS
-        for images in (splits.validation, splits.reference):
-            found = np.flatnonzero(images.labels == label)
-            count = min(wanted, len(found))
-            parts.append(images.take(found[np.arange(count) * len(found) // max(count, 1)]))
-            wanted -= count
+        held_out = splits.validation.spread(label, PER_CLASS)
+        parts += [held_out, splits.reference.spread(label, PER_CLASS - len(held_out))]
     return LabelledImages.concatenate(parts)
