@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from main_job import RESULTS
-from validity import EPOCHS
 
 from defuse.bench.oracle import confirmed, train_oracle
 from defuse.identify import AggregatePosterior, GradientSearch, Identify, PosteriorNoise, StyleTransfer
@@ -30,6 +29,9 @@ from defuse.records import Failures, Rate
 from defuse.rundir import RunDir
 from defuse.versions import provenance
 from defuse.workspace import stored_config
+
+EPOCHS = 10
+"""Of the oracle's training."""
 
 PROPOSALS: tuple[AnyProposal, ...] = (PosteriorNoise(), StyleTransfer(), GradientSearch(), AggregatePosterior())
 
