@@ -41,13 +41,13 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("--name", required=True, help="of the data, in the result's name")
     parser.add_argument("--budget", type=int, default=60_000, help="candidates of the search")
-    parser.add_argument("--oracles", type=Path, default=Path("runs/oracles/crossfit"), help="where they are kept")
+    parser.add_argument("--oracles", type=Path, default=Path("runs/oracles"), help="where they are kept")
     parser.add_argument("--seed", type=int, default=1, help="of the halves and the search; the run has its own")
     parser.add_argument("--json", type=Path, help="[default: benchmarks/results/crossfit_NAME.json]")
     options = parser.parse_args()
     made = provenance(f"python benchmarks/crossfit.py {options.run.name} --name {options.name}")
     with Bars(quiet=False) as bars, Run(stored_config(RunDir(options.run)), options.run, progress=bars) as run:
-        oracle = train_oracles(run.splits, options.oracles / options.name, epochs=10, progress=bars)["networks"]
+        oracle = train_oracles(run.splits, options.oracles, progress=bars)["networks"]
         half = _half(run.splits.reference, options.seed)
         with tempfile.TemporaryDirectory() as folder:
             panel = replace(run.config.judges, label=("outlines",)).fit(

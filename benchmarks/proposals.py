@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from main_job import RESULTS
 
-from defuse.bench.oracle import confirmed, train_oracle
+from defuse.bench.oracle import EPOCHS, confirmed, train_oracle
 from defuse.identify import AggregatePosterior, GradientSearch, Identify, PosteriorNoise, StyleTransfer
 from defuse.identify.budget import distinct
 from defuse.identify.proposals import AnyProposal
@@ -29,9 +29,6 @@ from defuse.records import Failures, Rate
 from defuse.rundir import RunDir
 from defuse.versions import provenance
 from defuse.workspace import stored_config
-
-EPOCHS = 10
-"""Of the oracle's training."""
 
 PROPOSALS: tuple[AnyProposal, ...] = (PosteriorNoise(), StyleTransfer(), GradientSearch(), AggregatePosterior())
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float
 from sklearn.neighbors import KNeighborsClassifier
 from torch import Tensor
 
+from defuse.bench.planting import content_key
 from defuse.classifiers.outlines import Outlines
 from defuse.devices import pick_device
 from defuse.judges import Judge, Judges
@@ -32,6 +33,7 @@ RIGHT = 0.995
 
 MEMBERS = ("resnet", "resnet-mini")
 SEED = 9_001
+EPOCHS = 10
 BATCH = 1_000
 NEIGHBOURS = 10
 
@@ -105,10 +107,16 @@ class Oracle:
         return confirmed(self.judge, images, labels, sure=self.sure)
 
 
-def train_oracles(splits: Splits, folder: Path, *, epochs: int, progress: Progress = silent) -> dict[str, Oracle]:
-    """Return two oracles of different families, by name: ``networks``, and ``neighbours``, which are none."""
+def train_oracles(
+    splits: Splits, cache: Path, *, epochs: int = EPOCHS, progress: Progress = silent
+) -> dict[str, Oracle]:
+    """Return two oracles of different families, by name: ``networks``, and ``neighbours``, which are none.
+
+    The networks are trained once for these images, then found again in ``cache``.
+    """
+    key = content_key(["oracle", epochs], splits.reference, splits.validation, splits.test)
     judges = {
-        "networks": train_oracle(splits, folder, epochs=epochs, progress=progress),
+        "networks": train_oracle(splits, cache / key, epochs=epochs, progress=progress),
         "neighbours": Neighbours(_seen(splits)),
     }
     return {name: Oracle.fitted(judge, splits.validation) for name, judge in judges.items()}

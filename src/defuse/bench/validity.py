@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from defuse.bench.methods import found_in
 from defuse.bench.oracle import Oracle, train_oracles
-from defuse.bench.planting import content_key
 from defuse.config import Preset
 from defuse.errors import ConfigError, RunError
 from defuse.generators import Generator
@@ -101,8 +100,7 @@ def look(run: Run, cache: Path, *, epochs: int, progress: Progress = silent) -> 
         ClassifierError: an oracle's training diverges.
     """
     splits = run.splits
-    key = content_key(["oracle", epochs], splits.reference, splits.validation, splits.test)
-    oracles = train_oracles(splits, cache / key, epochs=epochs, progress=progress)
+    oracles = train_oracles(splits, cache, epochs=epochs, progress=progress)
     names = splits.class_names
     regions = [
         RegionValidity(
