@@ -16,6 +16,7 @@ from generators_page import generators_page
 from mixture_page import mixture_page, mixture_plot
 from planted_page import planted_page, planted_plot
 from results_table import results_table
+from validity_page import validity_page
 
 from defuse.cli.app import app
 from defuse.summary import Summary
@@ -107,6 +108,12 @@ def planted() -> dict[Path, str]:
     return {ROOT / "docs" / "planted.md": NOTE + planted_page(result), plot: planted_plot(result)}
 
 
+def validity() -> dict[Path, str]:
+    """Return the page about how real reported bugs are, once that has been measured."""
+    page = validity_page(RESULTS)
+    return {} if page is None else {ROOT / "docs" / "validity.md": NOTE + page}
+
+
 def main() -> int:
     """Write or check every generated page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,6 +128,7 @@ def main() -> int:
         ROOT / "README.md": readme(),
         **mixture(),
         **planted(),
+        **validity(),
     }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in stale:

@@ -1,9 +1,10 @@
 """The page about planted bugs: tables and the plot, from the benchmark's stored result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from markdown import table
 from matplotlib.axes import Axes
 from svg_plot import svg_plot
 
@@ -27,7 +28,7 @@ def planted_page(result: Mapping[str, Any]) -> str:
     seeds = ", ".join(map(str, result["seeds"]))
     commits, devices = (", ".join(sorted({getattr(cell, name) for cell in cells})) for name in ("commit", "device"))
     how = f"Seeds {seeds}; commits {commits}; computed on {devices}; last command `{result['command']}`.{quick}"
-    tables = f"{_table(heads, rows)}\n{PLOT}{TASK_BY_TASK}{_table(TASK_HEADS, [_task_row(cell) for cell in cells])}"
+    tables = f"{table(heads, rows)}\n{PLOT}{TASK_BY_TASK}{table(TASK_HEADS, [_task_row(cell) for cell in cells])}"
     return f"{INTRODUCTION}{how}\n\n{tables}{MISSED}{''.join(_story(cell) for cell in cells)}"
 
 
@@ -112,10 +113,6 @@ def _task_row(cell: Cell) -> list[str]:
         *(percent(share) for share in shares),
         {None: NONE, True: "yes", False: "no"}[deep(cell)],
     ]
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return "".join(f"| {' | '.join(row)} |\n" for row in (heads, ["---"] * len(heads), *rows))
 
 
 def planted_plot(result: Mapping[str, Any]) -> str:

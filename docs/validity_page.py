@@ -1,0 +1,149 @@
+"""The page about how real reported bugs are: tables from the results of oracles, readers and people."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from markdown import table
+
+from defuse.bench.table import NONE, percent
+from defuse.bench.validity import JUDGED_BY, Confirmed, Validity, purity
+from defuse.records import Rate
+
+TEXT = """# Are the reported bugs real?
+
+A flip is no bug unless the image still clearly shows its label. Three kinds of witnesses, which no search, no judge and
+no repair ever asks, look at what a run reports:
+
+- *networks*: two residual networks, trained on reference and test images, which must both be sure of the label;
+- *neighbours*: the classes of the ten labelled images with the most similar outlines (histograms of oriented
+  gradients): nothing in it is a network. It is the weaker witness, so look at it beside what it confirms of real
+  held-out images;
+- readers, who look at a sheet of reported and real images, shuffled, not knowing which is which.
+
+An oracle is sure from the probability on from which 98 % of its sure answers on held-out images are right; where it
+cannot tell, that counts against the bug. Looked at are the fresh samples of every reported region that were kept and
+misread; what the judges refused is left out.
+
+"""
+
+REGIONS = (
+    *("data", "preset", "regions", "confusions", "pure regions", "samples"),
+    *("networks", "neighbours", "both", "of real images: networks", "neighbours"),
+)
+
+PROPOSALS_TEXT = """
+## Proposal by proposal
+
+Up to 500 failures of each, as the search kept them, before they are grouped.
+
+"""
+
+PROPOSALS = ("data", "preset", "proposal", "candidates", "flips", "kept", "networks", "neighbours", "both")
+
+AUDITS_TEXT = """
+## Readers
+
+`defuse bench audit` writes the sheet. *Real photographs* is what the reader reads right of the real images on it.
+
+"""
+
+AUDITS = ("data", "reader", "reported images that show their label", "real photographs")
+
+CROSSFIT_TEXT = """
+## Do judges favour what they were trained on?
+
+Judges train on reference images, and candidates start from reference images. Were a judge kinder to what it was trained
+on, it would accept more of the flips made from those. So judges were trained on one half of the images, and asked about
+flips made from both (`benchmarks/crossfit.py`):
+
+"""
+
+CROSSFIT = (
+    "data",
+    "proposal",
+    "accepted, seed trained on",
+    "accepted, seed not seen",
+    "real of those",
+    "real of these",
+)
+
+
+def validity_page(results: Path) -> str | None:
+    """Return the page in Markdown; None where nothing has been measured."""
+    path = results / "validity.json"
+    if not path.exists():
+        return None
+    result = json.loads(path.read_text(encoding="utf-8"))
+    runs = [Validity.model_validate(run) for run in result["runs"]]
+    commits = ", ".join(sorted({run.commit for run in runs}))
+    told = f"\nScored at commits {commits}; last command `{result['command']}`.\n"
+    return "".join(
+        [
+            TEXT,
+            table(REGIONS, map(_region_row, runs)),
+            told,
+            PROPOSALS_TEXT,
+            table(PROPOSALS, [row for run in runs for row in _proposal_rows(run)]),
+            _section(AUDITS_TEXT, AUDITS, map(_audit_row, _read(results, "audit_*.json"))),
+            _section(CROSSFIT_TEXT, CROSSFIT, chain.from_iterable(map(_halves, _read(results, "crossfit_*.json")))),
+        ]
+    )
+
+
+def _read(results: Path, pattern: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the stored results of one kind, each with the name of its data."""
+    return [
+        (path.stem.split("_", 1)[1], json.loads(path.read_text(encoding="utf-8")))
+        for path in sorted(results.glob(pattern))
+    ]
+
+
+def _section(text: str, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    there = list(rows)
+    return f"{text}{table(heads, there)}" if there else ""
+
+
+def _rates(part: Confirmed) -> list[str]:
+    return [str(part.rate(name)) if part.failing else NONE for name in JUDGED_BY]
+
+
+def _region_row(run: Validity) -> list[str]:
+    pairs = {(region.label, region.predicted) for region in run.regions}
+    pure = f"{100 * purity(run.regions):.0f} %" if run.regions else NONE
+    limits = [percent(run.oracles[name].held_out) for name in JUDGED_BY[:2]]
+    counts = [str(len(run.regions)), str(len(pairs)), pure, str(run.pooled.failing)]
+    return [run.data, run.preset, *counts, *_rates(run.pooled), *limits]
+
+
+def _proposal_rows(run: Validity) -> list[list[str]]:
+    return [
+        [
+            *(run.data, run.preset, part.proposal, str(part.candidates)),
+            *(f"{100 * share / max(part.candidates, 1):.2f} %" for share in (part.flips, part.kept)),
+            *_rates(part),
+        ]
+        for part in run.proposals
+    ]
+
+
+def _audit_row(audit: tuple[str, Mapping[str, Any]]) -> list[str]:
+    name, result = audit
+    shares = (result["audited"][key] for key in ("real", "reader"))
+    return [name, result["reader"], *(_share(share) for share in shares)]
+
+
+def _halves(crossfit: tuple[str, Mapping[str, Any]]) -> list[list[str]]:
+    name, result = crossfit
+    rows = []
+    for proposal in dict.fromkeys(row["proposal"] for row in result["rows"]):
+        own, other = (row for row in result["rows"] if row["proposal"] == proposal)
+        shares = [part[key] for key in ("accepted", "real_of_accepted") for part in (own, other)]
+        rows.append([name, proposal, *map(_share, shares)])
+    return rows
+
+
+def _share(share: Mapping[str, Any]) -> str:
+    return str(Rate(share["successes"], share["trials"]))
