@@ -90,7 +90,7 @@ def _repaired(run: Run, correct: Correct, seed: int, progress: Progress) -> Corr
     regions = run.looked_over
     if correct.detail:
         with_what = (run.splits.reference, run.generator, run.classifier, run.screen)
-        regions = with_detail(regions, *with_what, seed=run.config.seed, progress=progress)
+        regions = with_detail(regions, run.labels, *with_what, seed=run.config.seed, progress=progress)
     return correct.run(run.classifier, run.splits, regions, run.labels, seed=seed, progress=progress)
 
 

@@ -301,7 +301,7 @@ class Run:
         if not self.config.correct.detail:
             return self.looked_over
         with_what = (self.splits.reference, self.generator, self.classifier, self.screen)
-        return with_detail(self.looked_over, *with_what, seed=self.config.seed, progress=self.progress)
+        return with_detail(self.looked_over, self.labels, *with_what, seed=self.config.seed, progress=self.progress)
 
     @cached_property
     def corrected(self) -> Corrected | None:

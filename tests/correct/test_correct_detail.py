@@ -12,7 +12,7 @@ from defuse.correct.detail import SIMILAR, STRONGEST, WEAKEST, with_detail
 from defuse.generators import Generator, Posterior
 from defuse.judges import Judge, KeepsLabel, Plausible, Screen
 from defuse.pixels import to_bytes, to_pixels
-from defuse.records import LabelledImages, Purpose, Regions
+from defuse.records import LabelledImages, Purpose, RegionLabel, Regions
 
 CHECKS = torch.tensor([[1.0, -1.0], [-1.0, 1.0]]).repeat(2, 2)
 STRIPES = torch.tensor([[1.0, -1.0], [1.0, -1.0]]).repeat(2, 2)
@@ -82,9 +82,10 @@ def regions_of(z, kept=None):
     return Regions((make_region("r001", label=0, predicted=1),), samples, fitted=1)
 
 
-def detailed(regions, reference, judge=None):
+def detailed(regions, reference, judge=None, label=0):
     screen = Screen((KeepsLabel(threshold=0.5), Plausible()), judge or Dark())
-    return with_detail(regions, reference, Halves(), Even(), screen, seed=0)
+    labels = (RegionLabel("r001", label, "majority", (), machine=True),)
+    return with_detail(regions, labels, reference, Halves(), Even(), screen, seed=0)
 
 
 @pytest.mark.parametrize(("z", "gain"), [(0.5, 1.0), (0.25, 0.5), (0.01, WEAKEST), (1.0, STRONGEST)])
@@ -131,6 +132,17 @@ def test_where_no_image_can_lend_or_none_is_needed_nothing_changes():
     assert len(detailed(given, real([0.5], 0, label=1)).samples["r001", Purpose.REPAIR]) == 1
     empty = regions_of([])
     assert len(detailed(empty, real([0.5], 0)).samples["r001", Purpose.REPAIR]) == 0
+
+
+def test_a_region_that_was_thrown_out_needs_no_detail():
+    given = regions_of([0.5])
+    assert detailed(given, real([0.5] * 3, 0.1 * CHECKS), label=None).samples == given.samples
+
+
+def test_images_of_the_class_that_people_gave_it_lend():
+    other = real([0.5] * 3, 0.1 * CHECKS, label=1)
+    assert len(detailed(regions_of([0.5]), other).samples["r001", Purpose.REPAIR]) == 1
+    assert len(detailed(regions_of([0.5]), other, label=1).samples["r001", Purpose.REPAIR]) == 2
 
 
 def test_the_same_seed_lends_the_same():

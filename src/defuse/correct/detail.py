@@ -11,11 +11,12 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from defuse.classifiers.base import Classifier
+from defuse.correct.targets import find_targets
 from defuse.generators import Generator, mean_codes, reconstruct
 from defuse.judges import Screen
 from defuse.pixels import contrast, to_bytes, to_pixels
 from defuse.progress import Progress, silent
-from defuse.records import LabelledImages, Purpose, Regions, RegionSamples
+from defuse.records import LabelledImages, Purpose, RegionLabel, Regions, RegionSamples
 from defuse.seeds import numpy_rng
 from defuse.types import ByteImages, Pixels
 
@@ -34,6 +35,7 @@ UNLIT = 0.02
 
 def with_detail(
     regions: Regions,
+    labels: tuple[RegionLabel, ...],
     reference: LabelledImages,
     generator: Generator,
     classifier: Classifier,
@@ -42,7 +44,7 @@ def with_detail(
     seed: int,
     progress: Progress = silent,
 ) -> Regions:
-    """Return the regions with every repair sample there a second time, in finer detail.
+    """Return the regions with every repair sample of those with a label there a second time, in finer detail.
 
     A decoder draws smoothly, and a model that is repaired on smooth images is repaired less on photographs. What a
     generator loses of a real image, the image less its reconstruction, is added to a sample of the same class, scaled
@@ -50,6 +52,8 @@ def with_detail(
 
     Args:
         regions: as they are to be repaired; samples for other purposes stay as they are.
+        labels: the class that each region was given, whose images lend the detail; regions without one stay as they
+            are.
         reference: real images that may lend detail.
         generator: made the samples.
         classifier: the model under test, whose answers on the new images are noted.
@@ -59,16 +63,18 @@ def with_detail(
     """
     eyes = screen.of_photographs
     samples = dict(regions.samples)
+    targets = find_targets(regions, labels, reference.class_names)
     label_of = attrgetter("label")
     done = 0
-    for label, same in groupby(sorted(regions.reported, key=label_of), key=label_of):
+    for label, same in groupby(sorted(targets, key=label_of), key=label_of):
         lenders = _Lenders.look(reference.spread(label, LENDERS), generator)
-        for region in same:
-            progress("correct: detail", done, len(regions.reported), region.name)
-            smooth = samples[region.name, Purpose.REPAIR]
+        for target in same:
+            name = target.region.name
+            progress("correct: detail", done, len(targets), name)
+            smooth = samples[name, Purpose.REPAIR]
             if len(smooth) and len(lenders):
-                fine = lenders.lend(smooth, numpy_rng(seed, "detail", region.name))
-                samples[region.name, Purpose.REPAIR] = _joined(smooth, fine, label, classifier, eyes)
+                fine = lenders.lend(smooth, numpy_rng(seed, "detail", name))
+                samples[name, Purpose.REPAIR] = _joined(smooth, fine, label, classifier, eyes)
             done += 1
     progress("correct: detail", done, done)
     return replace(regions, samples=samples)
