@@ -168,7 +168,7 @@ class Run:
     @cached_property
     def panel(self) -> JudgePanel:
         """The judges, trained on the reference images alone."""
-        with self.timings.of("judges"):
+        with self.timings.of("judges", done=self.config.judges.trained_in(self.folder.judges)):
             return self.config.judges.fit(
                 self.splits.reference,
                 self.splits.validation,
@@ -202,7 +202,8 @@ class Run:
     def identified(self) -> Identified:
         """The failures, and how the search went."""
         generator, judge = self.generator, self.gate_judge
-        with self.timings.of("identify"):
+        shards = map(self.folder.shard, range(self.config.identify.shards))
+        with self.timings.of("identify", done=all(path.exists() for path in shards)):
             return self.config.identify.run(
                 self.splits.reference,
                 generator,

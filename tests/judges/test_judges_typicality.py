@@ -55,6 +55,9 @@ def pixels_of(values):
     return (torch.as_tensor(values, dtype=torch.float32) / 255).view(-1, 1, 1, 1).expand(-1, 1, 1, 2)
 
 
+NONE = images([], [])
+"""No shape is known."""
+
 HELD_OUT = images([50, 52, 56, 40, 70, 120, 121, 125, 130, 200, 201, 210, 209], [0] * 5 + [1] * 4 + [2] * 2 + [3] * 2)
 
 
@@ -76,7 +79,7 @@ def by_hand(value, label):
 
 
 def test_p_values_are_those_counted_by_hand():
-    judge = TypicalityJudge(Nearest(), Grey(), HELD_OUT)
+    judge = TypicalityJudge(Nearest(), Grey(), HELD_OUT, NONE)
     values = torch.arange(0, 256, 5)
     for label in range(4):
         found = judge.plausibility(pixels_of(values), torch.full((len(values),), label))
@@ -86,7 +89,7 @@ def test_p_values_are_those_counted_by_hand():
 def test_a_shape_that_is_no_class_and_one_that_another_class_explains_are_both_unusual():
     rng = np.random.default_rng(0)
     held_out = images(rng.normal(50, 4, 200).clip(1, 254), [0] * 200)
-    judge = TypicalityJudge(Nearest(), Grey(), held_out)
+    judge = TypicalityJudge(Nearest(), Grey(), held_out, NONE)
     usual, far, between = judge.plausibility(pixels_of([51, 5, 85]), torch.zeros(3, dtype=torch.int64)).tolist()
     assert usual > 0.5
     assert 0 < far < 0.05
@@ -96,22 +99,22 @@ def test_a_shape_that_is_no_class_and_one_that_another_class_explains_are_both_u
 def test_the_margin_is_the_caller_s():
     """Half way between 200 and 210 both classes explain the image perfectly: only a margin of nothing lets it pass."""
     at = pixels_of([205]), torch.tensor([2])
-    assert TypicalityJudge(Nearest(), Grey(), HELD_OUT).plausibility(*at).item() == 0
-    assert TypicalityJudge(Nearest(), Grey(), HELD_OUT, margin=0.0).plausibility(*at).item() > 0
+    assert TypicalityJudge(Nearest(), Grey(), HELD_OUT, NONE).plausibility(*at).item() == 0
+    assert TypicalityJudge(Nearest(), Grey(), HELD_OUT, NONE, margin=0.0).plausibility(*at).item() > 0
 
 
 def test_real_images_are_thrown_out_no_more_often_than_the_level_says():
     """Fresh images of the class have uniform p-values, but for ties: a grey level holds up to 7 % of them."""
     rng = np.random.default_rng(1)
     draw = lambda n: rng.normal(120, 12, n).clip(1, 254)  # noqa: E731
-    judge = TypicalityJudge(Nearest(), Grey(), images(draw(PER_CLASS), [1] * PER_CLASS))
+    judge = TypicalityJudge(Nearest(), Grey(), images(draw(PER_CLASS), [1] * PER_CLASS), NONE)
     fresh = judge.plausibility(pixels_of(np.round(draw(4000))), torch.ones(4000, dtype=torch.int64))
     for level in (0.05, 0.2):
         assert level - 0.07 < float((fresh < level).float().mean()) < level + 0.05
 
 
 def test_the_batch_does_not_matter_and_nothing_is_fine():
-    judge = TypicalityJudge(Nearest(), Grey(), HELD_OUT)
+    judge = TypicalityJudge(Nearest(), Grey(), HELD_OUT, NONE)
     count = BATCH + 7
     labels = torch.arange(count) % 4
     values = torch.arange(count) % 256
@@ -122,7 +125,7 @@ def test_the_batch_does_not_matter_and_nothing_is_fine():
 
 def test_the_held_out_images_are_looked_at_once_and_only_when_asked():
     generator = Grey()
-    judge = TypicalityJudge(Nearest(), generator, HELD_OUT)
+    judge = TypicalityJudge(Nearest(), generator, HELD_OUT, NONE)
     assert torch.equal(judge.probabilities(pixels_of([50])), Nearest().probabilities(pixels_of([50])))
     assert generator.asked == 0
     judge.plausibility(pixels_of([50]), torch.tensor([0]))
@@ -135,7 +138,7 @@ def test_bad_input_a_generator_without_a_likelihood():
     class Plain(Grey):
         log_likelihood = Generator.log_likelihood
 
-    judge = TypicalityJudge(Nearest(), Plain(), HELD_OUT)
+    judge = TypicalityJudge(Nearest(), Plain(), HELD_OUT, NONE)
     with pytest.raises(GeneratorError, match="Plain has no likelihood; drop the gate of kind plausible"):
         judge.plausibility(pixels_of([50]), torch.tensor([0]))
 
@@ -164,5 +167,5 @@ def test_a_class_with_one_held_out_group_can_still_be_found_unusual():
     rng = np.random.default_rng(3)
     draw = lambda n: images(rng.normal(50, 4, n).clip(1, 254), [0] * n)  # noqa: E731
     splits = Splits(draw(300), draw(30), draw(0))
-    judge = TypicalityJudge(Nearest(), Grey(), typical_images(splits))
+    judge = TypicalityJudge(Nearest(), Grey(), typical_images(splits), NONE)
     assert float(judge.plausibility(pixels_of([5]), torch.tensor([0]))) < 0.02

@@ -177,8 +177,8 @@ class Plausible(LabelGate):
     is not in the paper.
 
     Attributes:
-        level: share of reconstructed real images that are thrown out as unusual for their class; a class needs at least
-            ``1 / level`` real images for any to be.
+        level: share of reconstructed real images that are thrown out as unusual for their class, by each of the two
+            measures; a class needs at least ``1 / level`` real images for any to be.
     """
 
     level: Annotated[float, Field(gt=0, lt=1)] = 0.02

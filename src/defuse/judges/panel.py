@@ -24,7 +24,7 @@ from defuse.errors import RunError
 from defuse.generators import Generator
 from defuse.judges.base import Judge
 from defuse.judges.networks import NetworkJudge, Unanimous, fit_temperature
-from defuse.judges.typicality import MARGIN, TypicalityJudge, typical_images
+from defuse.judges.typicality import MARGIN, TypicalityJudge, known_images, typical_images
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Rate, Splits
 from defuse.rundir import read_json, write_json
@@ -67,7 +67,7 @@ class JudgePanel:
         """Return the gate's judge, who also knows what is usual where the generator knows classes."""
         if not generator.conditional:
             return self.gate
-        return TypicalityJudge(self.gate, generator, typical_images(splits), self.margin)
+        return TypicalityJudge(self.gate, generator, typical_images(splits), known_images(splits), self.margin)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -108,6 +108,15 @@ class Judges:
         """How many judges gate."""
         return len(self.gate) + (self.own is not None)
 
+    @property
+    def _groups(self) -> dict[str, tuple[str, ...]]:
+        return {"gate": self.gate, "label": self.label}
+
+    def trained_in(self, folder: Path) -> bool:
+        """Return whether ``folder`` holds every judge that is trained here."""
+        names = (f"{group}-{number}" for group, names in self._groups.items() for number in range(len(names)))
+        return all(_complete(folder / name).exists() for name in names)
+
     def fit(
         self,
         reference: LabelledImages,
@@ -135,9 +144,8 @@ class Judges:
                 cannot be loaded or does not fit the data.
             RunError: a stored judge is damaged, or a judge cannot be stored.
         """
-        groups = {"gate": self.gate, "label": self.label}
         members: dict[str, list[NetworkJudge]] = {"gate": [], "label": []}
-        for group, names in groups.items():
+        for group, names in self._groups.items():
             for number, name in enumerate(names):
                 member = _Member(name, folder / f"{group}-{number}", derive(seed, "judges", group, number), device)
                 members[group].append(member.obtain(self.training, reference, validation, progress))
@@ -171,7 +179,7 @@ class _Member:
             size=max(height, width),
             seed=derive(self.seed, "weights"),
         )
-        weights, complete = self.stem.with_suffix(".safetensors"), self.stem.with_suffix(".json")
+        weights, complete = self.stem.with_suffix(".safetensors"), _complete(self.stem)
         classifier = TorchClassifier(module, reference.class_names, device=self.device)
         if complete.exists():
             load_weights(weights, module)
@@ -185,6 +193,11 @@ class _Member:
         save_weights(weights, module)
         write_json(complete, {"network": self.network, "temperature": temperature})
         return NetworkJudge(classifier, temperature)
+
+
+def _complete(stem: Path) -> Path:
+    """Return the file that is written when a judge is trained."""
+    return stem.with_suffix(".json")
 
 
 def _temperature(path: Path) -> float:

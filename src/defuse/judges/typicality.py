@@ -8,12 +8,17 @@ from torch import Tensor
 
 from defuse.generators import Generator, reconstruct
 from defuse.judges.base import Judge
+from defuse.judges.conformal import conformal
+from defuse.judges.shapes import Shapes
 from defuse.pixels import adapted, middle, to_pixels
 from defuse.records import LabelledImages, Splits
 from defuse.types import LabelTensor, Pixels
 
 PER_CLASS = 400
 """Images of a class that a candidate is compared with, at most."""
+
+SHAPES = 1_000
+"""Reference images of a class whose shapes are known, at most."""
 
 RIVALS = 5
 """How many other classes are tried as an explanation of an image: those that the judge likes best."""
@@ -34,10 +39,10 @@ class TypicalityJudge(Judge):
     The generator's evidence lower bound of log p(x | y) says two things that networks trained to tell classes apart do
     not: whether an image is usual for y at all, and whether another class explains it as well. The first is a conformal
     p-value against reconstructions of real images of y, which share the generator's own blur: of held-out images, a
-    share p is this unusual. The second is measured in grey levels, between the image and its reconstruction as each
-    class, because people must see it: a likelihood ratio is vast where classes differ by a shade that no eye resolves.
-    Sources: per-class autoencoders as a classifier that agrees with people, Schott et al., ICLR 2019; conformal
-    p-values, Vovk et al., 2005.
+    share p is this unusual; an image must be usual by its ``Shapes`` too. The second is measured in grey levels,
+    between the image and its reconstruction as each class, because people must see it: a likelihood ratio is vast where
+    classes differ by a shade that no eye resolves. Source: per-class autoencoders as a classifier that agrees with
+    people, Schott et al., ICLR 2019.
 
     Args:
         judge: whose probabilities are given on; it also names the rivals.
@@ -45,13 +50,22 @@ class TypicalityJudge(Judge):
         real: what candidates are compared with, such as ``typical_images`` picks. With n of a class no p-value is below
             1 / (n + 1): of a class with few, or none, no image is found unusual, and only the rivals can speak
             against it.
+        known: images whose shapes are known, such as ``known_images`` picks.
         margin: how much worse every rival must explain a well-lit image; less in a faint one, see ``pixels.adapted``.
     """
 
-    def __init__(self, judge: Judge, generator: Generator, real: LabelledImages, margin: float = MARGIN) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        generator: Generator,
+        real: LabelledImages,
+        known: LabelledImages,
+        margin: float = MARGIN,
+    ) -> None:
         self.judge = judge
         self.generator = generator
         self.real = real
+        self.shapes = Shapes(generator, known, real)
         self.margin = margin
 
     def _probabilities(self, pixels: Pixels) -> Float[Tensor, "n k"]:
@@ -59,20 +73,20 @@ class TypicalityJudge(Judge):
 
     @torch.inference_mode()
     def plausibility(self, pixels: Pixels, labels: LabelTensor) -> Float[Tensor, " n"]:
-        """Return the p-value of each image, in (0, 1], or 0 where another class explains it as well, (n,)."""
+        """Return the lesser p-value of each image, in (0, 1], or 0 where another class explains it as well, (n,)."""
         parts = [torch.zeros(0)]
         for start in range(0, len(pixels), BATCH):
             image, label = pixels[start : start + BATCH], labels[start : start + BATCH]
-            usual = self._p_values(self.generator.log_likelihood(image, label), label)
+            likely = self._p_values(self.generator.log_likelihood(image, label), label)
+            usual = torch.minimum(likely, self.shapes.p_values(image, label))
             parts.append(usual.masked_fill(self._rivalled(image, label), 0.0))
         return torch.cat(parts)
 
     def _p_values(self, likelihood: Float[Tensor, " n"], labels: LabelTensor) -> Float[Tensor, " n"]:
         p_values = torch.ones(len(likelihood))
         for label in sorted(set(labels.tolist())):
-            rows, usual = labels == label, self._usual.get(label, torch.zeros(0))
-            as_unusual = torch.searchsorted(usual, likelihood[rows], right=True)
-            p_values[rows] = (1 + as_unusual) / (1 + len(usual))
+            rows = labels == label
+            p_values[rows] = conformal(likelihood[rows], self._usual.get(label, torch.zeros(0)))
         return p_values
 
     @cached_property
@@ -110,3 +124,10 @@ def typical_images(splits: Splits) -> LabelledImages:
         held_out = splits.validation.spread(label, PER_CLASS)
         parts += [held_out, splits.reference.spread(label, PER_CLASS - len(held_out))]
     return LabelledImages.concatenate(parts)
+
+
+def known_images(splits: Splits) -> LabelledImages:
+    """Return reference images whose shapes candidates are compared with: of each class ``SHAPES``, evenly spaced."""
+    return LabelledImages.concatenate(
+        [splits.reference.spread(label, SHAPES) for label in range(len(splits.class_names))]
+    )
