@@ -24,7 +24,7 @@ class Shapes:
 
     Blind readers of 200 reported digits found 67 unclear; a p-value of 0.02 throws out 81 of 100 of those, and 24 of
     100 of the clear ones. Of images from slices that were kept from it altogether (thin 6s, leaning 7s, bright bags,
-    dark signs, see ``defuse bench planted``) it throws out 1 to 34 of 100, 14 on average.
+    dark signs, see ``defuse bench planted``) it throws out 1 to 34 of 100, 13 on average.
 
     Args:
         generator: reconstructs.
