@@ -3,7 +3,8 @@
 python benchmarks/human.py runs/mnist-default-0 --source human_validity_mnist.npz
 
 RUN is the folder of a finished run on MNIST; its judges and its generator have seen MNIST alone, and no threshold is
-touched: those of the run's configuration decide what is kept. An image counts as real where both people gave it the
+touched: those of the run's configuration decide what is kept, without the gate that compares with the generator's own
+reconstructions, since these images are none of its. An image counts as real where both people gave it the
 class that its maker set out to keep (always a 5). ``density`` is the generator's likelihood alone, which keeps what is
 no more unusual than 95 % of held-out real 5s. The curve moves the threshold of the gate ``keeps_label`` alone. The
 images are small changes of few real digits, all 5s; each maker has 100, so figures are also averaged over makers.
@@ -76,7 +77,7 @@ def _gated(run: Run, data: dict[str, np.ndarray]) -> tuple[Mask, np.ndarray]:
     """Return which images pass every gate, and their score at ``keeps_label``, 0 where another gate refuses."""
     pixels, labels = to_pixels(data["images"][..., None]), torch.from_numpy(data["intended"])
     kept, scores = torch.ones(len(labels), dtype=torch.bool), torch.ones(len(labels))
-    for gate in run.config.identify.label_gates:
+    for gate in run.screen.of_photographs.gates:
         passed = gate.look(pixels, labels, run.gate_judge)
         kept &= passed.mask
         scores = torch.minimum(scores, passed.score) if isinstance(gate, KeepsLabel) else scores * passed.mask
