@@ -14,8 +14,8 @@ from defuse.bench.scoring import FIRST
 from defuse.bench.table import COLUMNS, NONE, deep, groups, percent, written
 
 
-def planted_page(result: Mapping[str, Any]) -> str:
-    """Return the page on a stored result: one table over all tasks, one of the tasks."""
+def planted_page(result: Mapping[str, Any], since: Mapping[str, Any] | None) -> str:
+    """Return the page on a stored result, and on cells that newer code has made ``since``."""
     cells = [Cell.model_validate(cell) for cell in result["cells"]]
     heads = ["method", "bugs are", "cells", *(heading for heading, _ in COLUMNS.values())]
     rows = []
@@ -29,7 +29,15 @@ def planted_page(result: Mapping[str, Any]) -> str:
     commits, devices = (", ".join(sorted({getattr(cell, name) for cell in cells})) for name in ("commit", "device"))
     how = f"Seeds {seeds}; commits {commits}; computed on {devices}; last command `{result['command']}`.{quick}"
     tables = f"{table(heads, rows)}\n{PLOT}{TASK_BY_TASK}{table(TASK_HEADS, [_task_row(cell) for cell in cells])}"
-    return f"{INTRODUCTION}{how}\n\n{tables}{MISSED}{''.join(_story(cell) for cell in cells)}"
+    stories = "".join(_story(cell) for cell in cells)
+    return f"{INTRODUCTION}{how}\n\n{tables}{_since(since) if since else ''}{MISSED}{stories}"
+
+
+def _since(result: Mapping[str, Any]) -> str:
+    """Tell of newer cells."""
+    cells = [Cell.model_validate(cell) for cell in result["cells"]]
+    commits = ", ".join(sorted({cell.commit for cell in cells}))
+    return f"{SINCE.format(commits=commits)}{table(TASK_HEADS, [_task_row(cell) for cell in cells])}"
 
 
 def _story(cell: Cell) -> str:
@@ -64,6 +72,14 @@ TASK_BY_TASK = """\
 
 Accuracy on real held-out images of the slice. *Ceiling*: the share of them that the method's judges accept. *Deep*: of
 an unseen bug the control closes less than half of the gap, as it should.
+
+"""
+
+SINCE = """
+## Since then
+
+Made anew on 2 cores, after the gate `plausible` looks at shapes (commits {commits}); repairs hold their caps on plain
+validation images, go by smaller lambdas and learn finer detail:
 
 """
 
