@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from defuse.bench.cells import Cell, Workshop
 from defuse.bench.genetic import GENETIC
 from defuse.bench.methods import Chain, Method, ReferenceOnly
 from defuse.bench.peers import RANDOM, AdversarialTuning, Clustering, ValidationErrors
 from defuse.bench.pools import require_files
 from defuse.bench.scoring import ratio_of_sums
+from defuse.bench.stored import stored_parts
 from defuse.bench.tasks import HOMES, LEVELS, QUICK, Level, choose_tasks
-from defuse.errors import ConfigError, RunError
+from defuse.errors import ConfigError
 from defuse.progress import Progress, silent
-from defuse.rundir import read_json
 from defuse.summary import Share
 from defuse.versions import provenance
 
@@ -105,14 +103,9 @@ def gathered(path: Path, cells: Sequence[Cell]) -> list[Cell]:
     Raises:
         ConfigError: the file holds something else than results.
     """
-    if not path.exists():
-        return list(cells)
-    try:
-        before = [Cell.model_validate(cell) for cell in read_json(path)["cells"]]
-    except (KeyError, TypeError, RunError, ValidationError):
-        raise ConfigError(f"--json {path}: holds something else than results of this command; name another") from None
     quick = {cell.quick for cell in cells}
-    merged = {_name(cell): cell for cell in (*(cell for cell in before if cell.quick in quick), *cells)}
+    before = (cell for cell in stored_parts(path, "cells", Cell) if cell.quick in quick)
+    merged = {_name(cell): cell for cell in (*before, *cells)}
     return list(merged.values())
 
 

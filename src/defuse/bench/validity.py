@@ -6,18 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 
 from defuse.bench.methods import found_in
 from defuse.bench.oracle import Oracle, train_oracles
+from defuse.bench.stored import stored_parts
 from defuse.config import Preset
-from defuse.errors import ConfigError, RunError
 from defuse.generators import Generator
 from defuse.pipeline import Run
 from defuse.pixels import to_bytes
 from defuse.progress import Progress, silent
 from defuse.records import Failures, Rate
-from defuse.rundir import read_json
 from defuse.seeds import numpy_rng
 from defuse.summary import Part, Share
 from defuse.types import ByteImages, Labels
@@ -158,13 +156,7 @@ def gathered(path: Path, scored: Sequence[Validity]) -> list[Validity]:
     Raises:
         ConfigError: the file holds something else than results.
     """
-    if not path.exists():
-        return list(scored)
-    try:
-        before = [Validity.model_validate(run) for run in read_json(path)["runs"]]
-    except (KeyError, TypeError, RunError, ValidationError):
-        raise ConfigError(f"--json {path}: holds something else than results of this command; name another") from None
-    merged = {(run.data, run.preset, run.seed): run for run in (*before, *scored)}
+    merged = {(run.data, run.preset, run.seed): run for run in (*stored_parts(path, "runs", Validity), *scored)}
     return list(merged.values())
 
 
