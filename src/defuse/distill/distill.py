@@ -66,7 +66,7 @@ class Distill:
     mixture: DirichletMixture = field(default_factory=DirichletMixture)
     per_pair: bool = True
     weight_threshold: _Share = 0.02
-    min_support: _Count = 3
+    min_support: _Count = 5
     sharpen_rounds: Annotated[int, Field(ge=0)] = 8
     sharpen_draws: _Count = 1_000
     sharpen_failing: _Count = 250
