@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from markdown import table
+from markdown_table import table
 from matplotlib.axes import Axes
 from svg_plot import svg_plot
 

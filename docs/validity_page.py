@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from markdown import table
+from markdown_table import table
 
 from defuse.bench.table import NONE, percent
 from defuse.bench.validity import JUDGED_BY, Confirmed, Validity, purity
