@@ -40,6 +40,7 @@ SETTINGS: dict[str, Any] = {
         "gate": ["cnn-wide", "cnn-strided"],
         "label": ["cnn"],
         "training": {"epochs": 5},
+        "shapes": False,  # noise changes the outlines of dark renders
     },
     "identify": {"budget": 120_000},
     "distill": {"mixture": {"max_components": 2}, "sharpen_draws": 500, "max_regions": 6},

@@ -19,6 +19,7 @@ REMADE: Mapping[str, tuple[str, ...]] = {
     "config.generator.min_reconstruction": (),
     "config.judges": ("judges", *AFTER_SEARCH),
     "config.judges.margin": AFTER_SEARCH,
+    "config.judges.shapes": AFTER_SEARCH,
     "config.judges.own": AFTER_SEARCH,
     "config.identify": AFTER_SEARCH,
     "config.distill": AFTER_SEARCH[1:],

@@ -6,10 +6,11 @@ import torch
 
 from defuse.classifiers.outlines import Outlines
 from defuse.generators import Generator, Posterior
+from defuse.judges import JudgePanel, TypicalityJudge, Unanimous
 from defuse.judges.conformal import conformal
 from defuse.judges.shapes import Shapes
 from defuse.pixels import to_pixels
-from defuse.records import LabelledImages
+from defuse.records import LabelledImages, Splits
 
 SIDE = 16
 
@@ -98,3 +99,15 @@ def test_conformal_p_values_by_hand():
     found = conformal(torch.tensor([0.0, 1.0, 2.0, 4.9, 9.0]), usual)
     assert found.tolist() == pytest.approx([1 / 5, 2 / 5, 4 / 5, 4 / 5, 1.0])
     assert conformal(torch.tensor([3.0]), torch.zeros(0)).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("shapes", [True, False])
+def test_a_panel_looks_at_shapes_where_the_settings_say_so(shapes):
+    judge = Unanimous(())
+    splits = Splits(KNOWN, HELD_OUT, HELD_OUT)
+    crossed = bars(10, 0, 4, both=True)
+    looked = JudgePanel(judge, judge, (), shapes=shapes).gate_with(Faithful(), splits)
+    assert isinstance(looked, TypicalityJudge)
+    found = looked.shapes.p_values(to_pixels(crossed.images), torch.from_numpy(crossed.labels))
+    assert bool(found.max() < 0.06) == shapes
+    assert bool(found.min() == 1.0) != shapes

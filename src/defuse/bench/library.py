@@ -19,7 +19,7 @@ def borrow(run: Run, library: Path) -> None:
     """
     seen = (run.splits.reference, run.splits.validation)
     config = run.config
-    judges = {name: value for name, value in asdict(config.judges).items() if name != "margin"}
+    judges = {name: value for name, value in asdict(config.judges).items() if name not in {"margin", "shapes"}}
     generator = {name: value for name, value in asdict(config.generator).items() if name != "min_reconstruction"}
     kept = library / "generators" / content_key([generator, config.seed], *seen)
     if kept.exists() and not run.folder.generator_history.exists():

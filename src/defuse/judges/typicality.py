@@ -126,8 +126,8 @@ def typical_images(splits: Splits) -> LabelledImages:
     return LabelledImages.concatenate(parts)
 
 
-def known_images(splits: Splits) -> LabelledImages:
-    """Return reference images whose shapes candidates are compared with: of each class ``SHAPES``, evenly spaced."""
+def known_images(splits: Splits, most: int = SHAPES) -> LabelledImages:
+    """Return reference images whose shapes candidates are compared with: of each class ``most``, evenly spaced."""
     return LabelledImages.concatenate(
-        [splits.reference.spread(label, SHAPES) for label in range(len(splits.class_names))]
+        [splits.reference.spread(label, most) for label in range(len(splits.class_names))]
     )
