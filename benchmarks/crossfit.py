@@ -3,10 +3,9 @@
 python benchmarks/crossfit.py RUN --name mnist
 
 RUN is the folder of a finished run, on data without groups. Its gate judges are trained anew, on a random half of the
-reference images. Then the run's own search draws flips, from seeds of both halves, with no judge
-asked, and the half's judges say which of them show their label. If a judge were kinder to what it was trained on, it
-would accept more of the flips whose seed lies in its half. An oracle, which saw every image, says how many of the
-accepted ones are real.
+reference images. Then the run's own search draws flips, from seeds of both halves, with no judge asked, and the half's
+judges say which of them show their label. If a judge were kinder to what it was trained on, it would accept more of the
+flips whose seed lies in its half. An oracle, which saw every image, says how many of the accepted ones are real.
 """
 
 import argparse
@@ -20,12 +19,13 @@ import torch
 from main_job import RESULTS
 
 from defuse.bench.oracle import train_oracles
+from defuse.bench.validity import drawn
 from defuse.cli.bars import Bars
 from defuse.identify import Identify
 from defuse.identify.seeds import Reconstructs
 from defuse.judges import Judge, KeepsLabel, Legible, Misclassified
 from defuse.pipeline import Run
-from defuse.pixels import to_bytes, to_pixels
+from defuse.pixels import to_pixels
 from defuse.records import Failures, LabelledImages, Rate
 from defuse.rundir import RunDir, write_json
 from defuse.seeds import numpy_rng
@@ -54,7 +54,7 @@ def main() -> None:
                 half, run.splits.validation, seed=options.seed, folder=Path(folder) / "judges", progress=bars
             )
             failures = _flips(run, options.budget, options.seed, Path(folder))
-        images = _images(run, failures)
+        images = drawn(run.generator, failures.z, failures.label)
         accepted = _accepted(panel.gate, images, failures)
         real = oracle.confirms(images, failures.label)
     rows = _rows(failures, np.isin(failures.seed, half.rows), accepted, real)
@@ -80,12 +80,6 @@ def _flips(run: Run, budget: int, seed: int, folder: Path) -> Failures:
         shard_path=lambda number: folder / f"{number}.parquet",
         progress=run.progress,
     ).failures
-
-
-@torch.inference_mode()
-def _images(run: Run, failures: Failures) -> ByteImages:
-    parts = zip(torch.from_numpy(failures.z).split(500), torch.from_numpy(failures.label).split(500), strict=True)
-    return np.concatenate([to_bytes(run.generator.decode(*part)) for part in parts])
 
 
 def _accepted(judge: Judge, images: ByteImages, failures: Failures) -> Mask:

@@ -19,13 +19,14 @@ import torch
 from main_job import RESULTS
 
 from defuse.bench.oracle import EPOCHS, confirmed, train_oracle
+from defuse.bench.validity import drawn
 from defuse.identify import AggregatePosterior, GradientSearch, Identify, PosteriorNoise, StyleTransfer
 from defuse.identify.budget import distinct
 from defuse.identify.proposals import AnyProposal
 from defuse.judges import Judge
 from defuse.pipeline import Run
-from defuse.pixels import to_bytes, to_pixels
-from defuse.records import Failures, Rate
+from defuse.pixels import to_pixels
+from defuse.records import Rate
 from defuse.rundir import RunDir
 from defuse.versions import provenance
 from defuse.workspace import stored_config
@@ -66,7 +67,7 @@ def search(run: Run, settings: Identify, oracle: Judge, seed: int) -> dict[str, 
         )
     seconds, failures, counts = clock.seconds, found.failures, found.search
     kinds = distinct(failures)
-    real = confirmed(oracle, _images(run, failures), failures.label)
+    real = confirmed(oracle, drawn(run.generator, failures.z, failures.label), failures.label)
     return {
         "proposal": settings.proposals[0].kind,
         "candidates": counts.candidates,
@@ -79,14 +80,6 @@ def search(run: Run, settings: Identify, oracle: Judge, seed: int) -> dict[str, 
         "real": Rate(int(real.sum()), len(real)).value,
         "real_low": Rate(int(real.sum()), len(real)).interval[0],
     }
-
-
-@torch.inference_mode()
-def _images(run: Run, failures: Failures) -> Any:
-    z, labels = torch.from_numpy(failures.z), torch.from_numpy(failures.label)
-    return to_bytes(
-        torch.cat([run.generator.decode(*part) for part in zip(z.split(500), labels.split(500), strict=True)])
-    )
 
 
 def main() -> None:

@@ -134,10 +134,9 @@ def _rates(part: Confirmed) -> list[str]:
 
 
 def _region_row(run: Validity) -> list[str]:
-    pairs = {(region.label, region.predicted) for region in run.regions}
     pure = f"{100 * purity(run.regions):.0f} %" if run.regions else NONE
     limits = [percent(run.oracles[name].held_out) for name in JUDGED_BY[:2]]
-    counts = [str(len(run.regions)), str(len(pairs)), pure, str(run.pooled.failing)]
+    counts = [str(len(run.regions)), str(run.confusions), pure, str(run.pooled.failing)]
     return [run.data, run.preset, *counts, *_rates(run.pooled), *limits]
 
 

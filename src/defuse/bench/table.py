@@ -70,10 +70,9 @@ def written(number: float | None, unit: str) -> str:
 def validity_lines(run: Validity) -> list[str]:
     """Tell how real a run's regions and its proposals' failures are, one line each."""
     limits = ", ".join(f"{name} {percent(limit.held_out)}" for name, limit in run.oracles.items())
-    pairs = len({(region.label, region.predicted) for region in run.regions})
     lines = [
         f"{run.data}, {run.preset}: of real held-out images the oracles confirm: {limits}",
-        f"  {len(run.regions)} regions in {pairs} confusions: {confirmed_line(run.pooled)}",
+        f"  {len(run.regions)} regions in {run.confusions} confusions: {confirmed_line(run.pooled)}",
     ]
     return lines + [f"  {part.proposal}: {confirmed_line(part)}" for part in run.proposals]
 

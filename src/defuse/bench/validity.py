@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float32
 
 from defuse.bench.methods import found_in
 from defuse.bench.oracle import Oracle, train_oracles
@@ -15,7 +16,7 @@ from defuse.generators import Generator
 from defuse.pipeline import Run
 from defuse.pixels import to_bytes
 from defuse.progress import Progress, silent
-from defuse.records import Failures, Rate
+from defuse.records import Rate
 from defuse.seeds import numpy_rng
 from defuse.summary import Part, Share
 from defuse.types import ByteImages, Labels
@@ -78,6 +79,11 @@ class Validity(Part):
     regions: tuple[RegionValidity, ...]
 
     @property
+    def confusions(self) -> int:
+        """How many different pairs of label and answer the regions have."""
+        return len({(region.label, region.predicted) for region in self.regions})
+
+    @property
     def pooled(self) -> Confirmed:
         """All samples of all regions together."""
         return pooled(self.regions)
@@ -133,15 +139,17 @@ def _proposals(run: Run, oracles: Mapping[str, Oracle]) -> list[ProposalValidity
                 candidates=count.candidates,
                 flips=count.flips,
                 kept=count.kept,
-                **_counted(oracles, _drawn(run.generator, failures, rows), failures.label[rows]),
+                **_counted(oracles, drawn(run.generator, failures.z[rows], failures.label[rows]), failures.label[rows]),
             )
         )
     return found
 
 
 @torch.inference_mode()
-def _drawn(generator: Generator, failures: Failures, rows: Labels) -> ByteImages:
-    return to_bytes(generator.decode(torch.from_numpy(failures.z[rows]), torch.from_numpy(failures.label[rows])))
+def drawn(generator: Generator, z: Float32[np.ndarray, "n latent"], labels: Labels) -> ByteImages:
+    """Return the images of codes as 8 bits, decoded some at a time, (n, h, w, c)."""
+    parts = zip(*(torch.split(torch.from_numpy(part), LOOKED_AT) for part in (z, labels)), strict=True)
+    return np.concatenate([to_bytes(generator.decode(*part)) for part in parts])
 
 
 def _counted(oracles: Mapping[str, Oracle], images: ByteImages, labels: Labels) -> dict[str, int]:
@@ -178,7 +186,7 @@ def _figures(run: Validity) -> dict[str, float]:
         "flip_rate": sum(part.flips for part in run.proposals) / candidates,
         "keep_rate": sum(part.kept for part in run.proposals) / candidates,
         "candidates_per_second": candidates / run.seconds,
-        "distinct_pairs": len({(region.label, region.predicted) for region in run.regions}),
+        "distinct_pairs": run.confusions,
         **_rates("", run.pooled),
     }
     if run.regions:

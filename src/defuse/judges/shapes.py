@@ -43,20 +43,21 @@ class Shapes:
         """Return how usual each image's outlines are for its label, in (0, 1], (n,); 1 where no shape is known."""
         found = torch.ones(len(pixels))
         for label in sorted(set(labels.tolist())):
-            rows, of = labels == label, self._class(label)
-            if len(of.outlines):
+            rows = labels == label
+            if (self._known.labels == label).any():
+                of = self._class(label)
                 found[rows] = conformal(-_nearest(self._outlines(pixels[rows]), of.outlines), of.usual)
         return found
 
     def _class(self, label: int) -> "_Class":
-        """Look at a class at the first question about it."""
+        """Look at a class with known shapes, at the first question about it."""
         if label not in self._looked_at:
             known, held_out = (part.take(part.labels == label) for part in (self._known, self._held_out))
             outlines, theirs = (
                 self._outlines(to_pixels(reconstruct(self._generator, part))) for part in (known, held_out)
             )
             itself = torch.from_numpy(held_out.rows[:, None] == known.rows[None, :])
-            usual = -_nearest(theirs, outlines, itself) if len(known) else theirs.new_zeros(0)
+            usual = -_nearest(theirs, outlines, itself)
             self._looked_at[label] = _Class(outlines, usual.sort().values)
         return self._looked_at[label]
 
