@@ -93,6 +93,11 @@ class Packing:
         return torch.arange(self.shifts, device=self.device).repeat_interleave(self.latent)
 
     @cached_property
+    def _entries(self) -> Tensor:
+        """Return where in a flat (d, d) matrix each packed product's coefficient is."""
+        return self._rows * self.latent + self._columns
+
+    @cached_property
     def _factors(self) -> Float64[Tensor, " q"]:
         """-1/2 for what the features hold as often as P does, -1 for what they hold half as often."""
         once = (2 * self._shift) % self.latent == 0
@@ -111,7 +116,7 @@ class Packing:
         self, constant: Float64[Tensor, "b k"], linear: Float64[Tensor, "b k d"], precision: Float64[Tensor, "b k *p"]
     ) -> Float64[Tensor, "b k f"]:
         """Pack a, b and P (a diagonal P as its diagonal)."""
-        packed = precision[..., self._rows, self._columns] if self.full else precision
+        packed = precision.flatten(-2).index_select(-1, self._entries) if self.full else precision
         return torch.cat([packed * self._factors, linear, constant[..., None]], dim=-1)
 
     def moments(
@@ -120,7 +125,9 @@ class Packing:
         """Unpack sums of features: of 1, of x and of xx' (its diagonal where P is diagonal)."""
         products = self.shifts * self.latent
         second = statistics[..., :products]
-        return statistics[..., -1], statistics[..., products:-1], second[..., self._places] if self.full else second
+        if self.full:
+            second = second.index_select(-1, self._places.flatten()).unflatten(-1, self._places.shape)
+        return statistics[..., -1], statistics[..., products:-1], second
 
     def accumulate(self, data: Padded, components: int, respond: Respond) -> Float64[Tensor, "b k f"]:
         """Sum the features of all codes, weighted by responsibilities, chunk by chunk."""
@@ -134,8 +141,10 @@ class Packing:
             points = data.points[:, :, start : start + chunk]
             width = points.shape[2]
             features = buffer[: groups * self.features * width].view(groups, self.features, width)
-            shifted = torch.cat([points, points[:, : self.shifts - 1]], dim=1).unfold(1, latent, 1).transpose(2, 3)
-            torch.mul(points[:, None], shifted, out=features[:, :products].view(groups, self.shifts, latent, width))
+            around = torch.cat([points, points[:, : self.shifts - 1]], dim=1)
+            shifted = around.unfold(1, latent, 1).transpose(2, 3)
+            square = features[:, :products].view(groups, self.shifts, latent, width)
+            torch.mul(around[:, None, :latent], shifted, out=square)
             features[:, products:-1] = points
             features[:, -1] = data.present[:, start : start + chunk]
             total.baddbmm_(respond(features, start), features.transpose(1, 2))
