@@ -74,6 +74,11 @@ that they keep {precision} are valid, and they keep {recall} of the valid ones. 
 as two of the five makers do, they refuse outright, valid or not.
 """
 
+READERS = (
+    *("data", "regions", "confusions", "show their label to the reader", "real test images that the reader reads right"),
+    "samples that networks confirm",
+)
+
 CROSSFIT_TEXT = """
 ## Do judges favour what they were trained on?
 
@@ -114,6 +119,20 @@ def validity_page(results: Path) -> str | None:
             _section(CROSSFIT_TEXT, CROSSFIT, chain.from_iterable(map(_halves, _read(results, "crossfit_*.json")))),
         ]
     )
+
+
+def readers_table(results: Path) -> str:
+    """Return what blind readers made of each data set's latest scored run of ``default``, in Markdown."""
+    scored = json.loads((results / "validity.json").read_text(encoding="utf-8"))["runs"]
+    audits = dict(_read(results, "audit_*.json"))
+    runs = [Validity.model_validate(run) for run in scored if run["preset"] == "default" and run["data"] in audits]
+    return table(READERS, [_reader_row(run, audits[run.data]["audited"]) for run in runs])
+
+
+def _reader_row(run: Validity, audited: Mapping[str, Any]) -> list[str]:
+    confirmed = str(run.pooled.rate("networks"))
+    shares = (_share(audited[key]) for key in ("real", "reader"))
+    return [run.data, str(len(run.regions)), str(run.confusions), *shares, confirmed]
 
 
 def _read(results: Path, pattern: str) -> list[tuple[str, Mapping[str, Any]]]:

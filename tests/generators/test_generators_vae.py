@@ -144,18 +144,6 @@ def test_schedule_rises_then_falls_to_zero():
     assert all(schedule.rate(step, 1) > 0 for step in range(1))
 
 
-@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
-def test_rare_classes_are_shown_more_often_and_images_of_a_class_alike(balance):
-    labels = np.repeat([0, 1, 3], [900, 90, 10])
-    schedule = Schedule(beta=1, epochs=1, batch_size=1, learning_rate=1, patience=1, balance=balance)
-    shown = np.bincount(np.concatenate(list(training._batches(labels, schedule, 0, 1))), minlength=len(labels))
-    sizes = np.bincount(labels).astype(float)
-    wanted = 1000 * (sizes * sizes.clip(1) ** -balance) / (sizes * sizes.clip(1) ** -balance).sum()
-    assert np.bincount(labels, weights=shown) == pytest.approx(wanted, abs=1.01)
-    for label in (0, 1, 3):
-        assert np.ptp(shown[labels == label]) <= 1
-
-
 def test_patience_stops_and_the_best_weights_are_kept(data):
     """First the rule itself, then a training on 16 images, which soon gets worse on the others."""
     schedule = Schedule(beta=1, epochs=9, batch_size=1, learning_rate=1, patience=2)

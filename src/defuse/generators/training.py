@@ -84,7 +84,6 @@ class Schedule:
     learning_rate: float
     patience: int
     augment: Augment = "none"
-    balance: float = 0.0
 
     def rate(self, step: int, steps: int) -> float:
         """Return the learning rate of a step: a linear rise over the first tenth, then half a cosine to zero.
@@ -271,7 +270,7 @@ def _train_epoch(
     state: Progression, reference: LabelledImages, schedule: Schedule, *, seed: int, progress: Progress
 ) -> float:
     number = len(state.epochs) + 1
-    batches = list(_batches(reference.labels, schedule, seed, number))
+    batches = list(_batches(len(reference), schedule.batch_size, seed, number))
     step, steps = (number - 1) * len(batches), schedule.epochs * len(batches)
     rng = torch_rng(seed, "generator", "noise", number)
     note = f"epoch {number} of {schedule.epochs}"
@@ -296,23 +295,12 @@ def _train_epoch(
     return total / len(batches)
 
 
-def _batches(labels: Labels, schedule: Schedule, seed: int, number: int) -> Iterator[Labels]:
+def _batches(images: int, size: int, seed: int, number: int) -> Iterator[Labels]:
     """Yield shuffled rows; a last, smaller batch is left out, since batch norm would weigh its images more."""
-    rng = numpy_rng(seed, "generator", "order", number)
-    order = rng.permutation(_balanced(labels, schedule.balance, rng))
-    size = min(schedule.batch_size, len(labels))
-    for start in range(0, len(labels) - size + 1, size):
+    order = numpy_rng(seed, "generator", "order", number).permutation(images).astype(np.int64)
+    size = min(size, images)
+    for start in range(0, images - size + 1, size):
         yield order[start : start + size]
-
-
-def _balanced(labels: Labels, balance: float, rng: np.random.Generator) -> Labels:
-    """Return as many rows as there are, each by the size of its class to the power of ``-balance``, evenly spaced."""
-    if not balance:
-        return np.arange(len(labels))
-    weights = np.bincount(labels).astype(np.float64)[labels] ** -balance
-    ends = np.cumsum(weights) / weights.sum()
-    ticks = (np.arange(len(labels)) + rng.random()) / len(labels)
-    return np.searchsorted(ends, ticks).clip(max=len(labels) - 1).astype(np.int64)
 
 
 @torch.inference_mode()

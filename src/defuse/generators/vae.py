@@ -57,8 +57,6 @@ class VAE:
         learning_rate: the highest, reached after a tenth of the steps.
         patience: epochs without a better held-out bound after which training stops.
         augment: changes of each training image, drawn anew each epoch; see ``defuse.augment.Augment``.
-        balance: how far rare classes are shown more often, in [0, 1]: an image is drawn with odds by the size of its
-            class to the power of ``-balance``. With 0 every image is shown once an epoch, with 1 every class equally.
         min_reconstruction: share of correctly classified images whose reconstruction must still be classified
             correctly; ``quality.require`` refuses a generator below it.
     """
@@ -73,7 +71,6 @@ class VAE:
     learning_rate: Annotated[float, Field(gt=0)] = 2e-3
     patience: Annotated[int, Field(ge=1)] = 5
     augment: Augment = "none"
-    balance: Annotated[float, Field(ge=0, le=1)] = 0.0
     min_reconstruction: Annotated[float, Field(ge=0, le=1)] = 0.9
 
     def fit(
@@ -118,9 +115,7 @@ class VAE:
     @property
     def schedule(self) -> Schedule:
         """What the training loop needs to know."""
-        return Schedule(
-            self.beta, self.epochs, self.batch_size, self.learning_rate, self.patience, self.augment, self.balance
-        )
+        return Schedule(self.beta, self.epochs, self.batch_size, self.learning_rate, self.patience, self.augment)
 
     def architecture(self, images: LabelledImages) -> Architecture:
         """Return what decides the networks' shapes for these images."""
