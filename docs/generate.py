@@ -15,6 +15,7 @@ import typer
 from generators_page import generators_page
 from mixture_page import mixture_page, mixture_plot
 from planted_page import planted_page, planted_plot
+from repair_page import repair_page
 from results_table import results_table
 from validity_page import readers_table, validity_page
 
@@ -117,6 +118,12 @@ def validity() -> dict[Path, str]:
     return {} if page is None else {ROOT / "docs" / "validity.md": NOTE + page}
 
 
+def repair() -> dict[Path, str]:
+    """Return the page about repair methods, once they have been measured."""
+    page = repair_page(RESULTS / "repair.json")
+    return {} if page is None else {ROOT / "docs" / "repair.md": NOTE + page}
+
+
 def main() -> int:
     """Write or check every generated page."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -131,6 +138,7 @@ def main() -> int:
         ROOT / "README.md": readme(),
         **mixture(),
         **planted(),
+        **repair(),
         **validity(),
     }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]

@@ -75,8 +75,8 @@ as two of the five makers do, they refuse outright, valid or not.
 """
 
 READERS = (
-    *("data", "regions", "confusions", "show their label to the reader", "real test images that the reader reads right"),
-    "samples that networks confirm",
+    *("data", "regions", "confusions", "show their label to the reader"),
+    *("real test images that the reader reads right", "samples that networks confirm"),
 )
 
 CROSSFIT_TEXT = """

@@ -341,11 +341,10 @@ class Run:
             return None
         if not folder.verified.exists():
             search = SecondSearch(self.config, self.splits.reference, self.generator, self.screen, self.costs)
-            named = {score.region for score in corrected.repair.after.regions}
-            regions = tuple(region for region in self.regions.reported if region.name in named)
-            models = (self.classifier, repaired)
+            repaired_on = {score.region for score in corrected.repair.after.regions}
+            what = (self.regions.reported, repaired_on, self.classifier, repaired)
             with self.timings.of("verify"):
-                verified = verify(search, regions, *models, folder.verify, self.progress)
+                verified = verify(search, *what, folder.verify, self.progress)
             save_verified(folder.verified, verified)
         return load_verified(folder.verified)
 

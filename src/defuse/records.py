@@ -68,6 +68,12 @@ class Splits:
     test: LabelledImages
     validation_groups: Labels | None = None
 
+    def __post_init__(self) -> None:
+        groups = self.validation_groups
+        if groups is not None and len(groups) != len(self.validation):
+            count = len(self.validation)
+            raise ValueError(f"validation_groups: expected one for each of {count} images, got {len(groups)}")
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """One name per class index, the same in every split."""

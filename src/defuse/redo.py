@@ -71,9 +71,9 @@ def _results(folder: RunDir) -> dict[str, tuple[Path, ...]]:
         "generator": (folder.generator,),
         "judges": (folder.judges,),
         "identify": (folder.shard(0).parent,),
-        "distill": (folder.regions,),
+        "distill": (folder.regions, folder.suite),
         "label": (store, *(store.with_name(f"{store.name}-{part}") for part in ("wal", "shm"))),
-        "correct": (folder.labels, folder.repair.parent, folder.suite, folder.report, folder.summary),
+        "correct": (folder.labels, folder.repair.parent, folder.report, folder.summary),
         "verify": (folder.verify,),
     }
 

@@ -1,11 +1,13 @@
 """Round after round: the repaired model is the next round's model under test, until no bug is left or no gain comes."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from defuse.classifiers import Classifier
 from defuse.correct import check
 from defuse.outcomes import Suite
 from defuse.pipeline import Run
+from defuse.records import Rate
 from defuse.results import Results, write_results
 from defuse.rundir import copy_folder, write_json
 from defuse.summary import Part, Share
@@ -15,8 +17,9 @@ class RoundSummary(Part):
     """One round in ``rounds.json``.
 
     ``kept_rate`` is failures kept over candidates, on the model that the round began with; ``repaired`` says whether
-    it ended with another. ``test_accuracy`` is that of the model it ended with; ``back`` names the bugs of earlier
-    rounds that this model has again, as ``round/region``.
+    it ended with another. Of the model that it ended with, ``test_accuracy`` is that, ``negative_flips`` the share of
+    test images that it reads wrong and the first round's given model right, and ``back`` names the bugs of earlier
+    rounds that were gone when their round ended and that it has again, as ``round/region``.
     """
 
     round: int
@@ -25,6 +28,7 @@ class RoundSummary(Part):
     kept_rate: Share
     repaired: bool
     test_accuracy: Share
+    negative_flips: Share
     back: tuple[str, ...]
 
 
@@ -41,19 +45,23 @@ def run_rounds(first: Run, count: int) -> Iterator[Round]:
 
     Round n lies in ``rounds/n`` of the first one's folder; generator and judges are the first one's, and its seed is
     larger by n - 1. The rounds end when a model cannot be repaired, no region is reported, no repair meets the caps,
-    or a search keeps no fewer failures than the one before. Called again, it goes on where it stopped; where earlier
+    or a search keeps no fewer failures than the one before. The caps on a repair are on what its own round costs;
+    ``negative_flips`` tells what all have cost together. Called again, it goes on where it stopped; where earlier
     rounds have changed since, later ones are made anew. ``rounds.json`` tells of all that are done.
 
     Raises:
         DefuseError: as ``Run``.
     """
-    suites: dict[int, Suite] = {}
+    gone: dict[int, Suite] = {}
+    right = first.classifier.reads_right(first.splits.test)
     done: list[RoundSummary] = []
     for run in _runs(first, count):
         number = len(done) + 1
         results = write_results(run)
-        summary = _summary(number, run, results, suites)
-        suites[number] = run.suite
+        model = run.repaired or run.classifier
+        broken = right & ~model.reads_right(first.splits.test)
+        summary = _summary(number, run, results, Rate(int(broken.sum()), len(broken)), _blocking(gone, model))
+        gone[number] = _held(run.suite, model)
         done.append(summary)
         write_json(first.folder.rounds, [each.model_dump(mode="json") for each in done])
         yield Round(results, summary)
@@ -78,26 +86,39 @@ def _runs(first: Run, count: int) -> Iterator[Run]:
             yield run
 
 
-def _summary(number: int, run: Run, results: Results, earlier: Mapping[int, Suite]) -> RoundSummary:
-    model, told = run.repaired, results.summary
-    now = model or run.classifier
-    back = [
-        f"{of}/{result.region}"
-        for of, suite in earlier.items()
+def _held(suite: Suite, model: Classifier) -> Suite:
+    """Return the cases that a model passes."""
+    if not suite.cases:
+        return suite
+    blocked = {result.region for result in check(suite, model) if result.blocks}
+    return replace(suite, cases=tuple(case for case in suite.cases if case.region not in blocked))
+
+
+def _blocking(suites: Mapping[int, Suite], model: Classifier) -> tuple[str, ...]:
+    """Return the cases of each round that a model does not pass."""
+    return tuple(
+        f"{number}/{result.region}"
+        for number, suite in suites.items()
         if suite.cases
-        for result in check(suite, now)
+        for result in check(suite, model)
         if result.blocks
-    ]
+    )
+
+
+def _summary(number: int, run: Run, results: Results, broken: Rate, back: tuple[str, ...]) -> RoundSummary:
+    told = results.summary
     return RoundSummary(
         round=number,
         folder=str(run.folder.root),
         regions=len(told.regions),
         kept_rate=told.search.kept_rate,
-        repaired=model is not None,
+        repaired=run.repaired is not None,
         test_accuracy=told.test_accuracy if told.repair is None else told.repair.after.test_accuracy,
-        back=tuple(back),
+        negative_flips=Share.of(broken),
+        back=back,
     )
 
 
 def _fewer(now: Share, before: Share) -> bool:
-    return (now.value or 0.0) < (before.value or 0.0)
+    """Compare failures kept: candidates differ from search to search, since some cost more than others."""
+    return now.successes < before.successes

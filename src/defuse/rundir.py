@@ -208,6 +208,12 @@ class RunDir:
         return self.root / "rounds" / str(number)
 
     @property
+    def first_round(self) -> Path | None:
+        """Folder of the run that this folder is a later round of; None for a run by itself."""
+        base = self.root.parent.parent
+        return base if self.root.parent.name == "rounds" and RunDir(base).manifest.exists() else None
+
+    @property
     def timings(self) -> Path:
         """Seconds spent in each stage, over all sessions of the run."""
         return self.root / "timings.json"

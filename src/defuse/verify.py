@@ -1,6 +1,7 @@
 """After a repair: the search once more, with fresh seeds and equal budget, on the given and on the repaired model."""
 
 from collections import Counter
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from defuse.seeds import derive
 
 Pair = tuple[int, int]
 """A confusion: the class shown, and the class that the model answers."""
+
+UNUSED = {"tiles": 1, "repair_samples": 1, "select_samples": 1, "final_samples": 1}
+"""Samples that a second search has no use for: its regions are counted, not repaired."""
 
 _VERIFIED = TypeAdapter(Verified)
 
@@ -50,7 +54,10 @@ class Found:
 
 @dataclass(frozen=True)
 class SecondSearch:
-    """What both searches share: settings, images, generator and screen; the seeds are none that the run has used."""
+    """What both searches share: settings, images, generator and screen; the seeds are none that the run has used.
+
+    Every proven region counts, however low its rank: beside a limit, a region could come and go by the others' ranks.
+    """
 
     config: Config
     reference: LabelledImages
@@ -76,7 +83,8 @@ class SecondSearch:
             progress=progress,
         )
         if not folder.regions_done.exists():
-            regions = self.config.distill.run(
+            every = replace(self.config.distill, max_regions=None, **UNUSED)
+            regions = every.run(
                 identified.failures,
                 self.generator,
                 classifier,
@@ -91,7 +99,8 @@ class SecondSearch:
 
 def verify(
     search: SecondSearch,
-    repaired_regions: tuple[Region, ...],
+    reported: tuple[Region, ...],
+    repaired_on: Container[str],
     given: Classifier,
     repaired: Classifier,
     folder: Path,
@@ -101,7 +110,8 @@ def verify(
 
     Args:
         search: what both searches share.
-        repaired_regions: the regions that the model was repaired on.
+        reported: the run's regions.
+        repaired_on: names of those that the model was repaired on.
         given: the model under test.
         repaired: the repaired model.
         folder: for the shards and regions of both.
@@ -111,11 +121,16 @@ def verify(
         name: search.run(model, RunDir(folder / name), _named(progress, name))
         for name, model in (("given", given), ("repaired", repaired))
     }
-    return compare_searches(repaired_regions, found["given"], found["repaired"])
+    return compare_searches(reported, repaired_on, found["given"], found["repaired"])
 
 
-def compare_searches(repaired_regions: tuple[Region, ...], given: Found, repaired: Found) -> Verified:
-    """Match regions by their confusion: coarse, so that it rather calls a region left than gone."""
+def compare_searches(
+    reported: tuple[Region, ...], repaired_on: Container[str], given: Found, repaired: Found
+) -> Verified:
+    """Match regions by their confusion: coarse, so that it rather calls a region left than gone.
+
+    New is what neither the run nor the search of the given model has a region of.
+    """
     before, after = given.by_pair, repaired.by_pair
     regions = tuple(
         RegionAgain(
@@ -125,9 +140,10 @@ def compare_searches(repaired_regions: tuple[Region, ...], given: Found, repaire
             found_again=pair in given.pairs,
             left=pair in repaired.pairs,
         )
-        for region, pair in ((region, (region.label, region.predicted)) for region in repaired_regions)
+        for region, pair in ((region, (region.label, region.predicted)) for region in reported)
+        if region.name in repaired_on
     )
-    known = {(region.label, region.predicted) for region in repaired_regions} | given.pairs
+    known = {(region.label, region.predicted) for region in reported} | given.pairs
     new = tuple(NewConfusion(*pair, after[pair]) for pair in sorted(repaired.pairs - known))
     return Verified(given.kept, repaired.kept, regions, new)
 

@@ -11,7 +11,7 @@ import torch
 from defuse.classifiers import Classifier, TorchClassifier
 from defuse.config import Config, build_config
 from defuse.distill import CostMatrix
-from defuse.errors import RunError
+from defuse.errors import ConfigError, RunError
 from defuse.records import Splits
 from defuse.redo import forget, remade
 from defuse.rundir import RunDir, read_json, write_json
@@ -26,11 +26,13 @@ ASKED = 256
 
 
 def data_fingerprint(splits: Splits) -> str:
-    """Return a hash of every image and label that the run may see."""
+    """Return a hash of every image and label that the run may see, and of which validation images go together."""
     digest = hashlib.sha256(repr((splits.class_names, splits.reference.image_shape)).encode())
     for part in (splits.reference, splits.validation, splits.test):
         for array in (part.images, part.labels):
             digest.update(np.ascontiguousarray(array).data)
+    if splits.validation_groups is not None:
+        digest.update(np.ascontiguousarray(splits.validation_groups).data)
     return digest.hexdigest()[:16]
 
 
@@ -75,7 +77,9 @@ def refuse_foreign(folder: RunDir) -> None:
 def claim(folder: RunDir, config: Config, data: str, classifier: str, costs: CostMatrix, *, redo: bool = False) -> None:
     """Write the manifest of a new folder, or check that the folder belongs to this very run.
 
-    A resumed run takes the thread count of the manifest, since results may differ in the last bit between counts.
+    A resumed run takes the thread count of the manifest, since results may differ in the last bit between counts. A
+    setting that came later than the folder is taken to have had its default, so that an update of Defuse leaves runs
+    readable.
 
     Args:
         folder: of the run.
@@ -102,7 +106,7 @@ def claim(folder: RunDir, config: Config, data: str, classifier: str, costs: Cos
         write_json(folder.manifest, {**identity, "threads": threads, "versions": versions()})
         return
     found = _read_manifest(folder)
-    mine, theirs = _flat(json.loads(json.dumps(identity))), _flat(found)
+    mine, theirs = _flat(json.loads(json.dumps(identity))), _flat(found | {"config": _completed(found["config"])})
     told = {key for key in theirs if key != "threads" and not key.startswith("versions.")}
     changed = sorted(key for key in mine.keys() | told if mine.get(key) != theirs.get(key))
     hopeless = [key for key in changed if remade(key) is None]
@@ -127,6 +131,14 @@ def stored_config(folder: RunDir) -> Config:
     if not folder.manifest.exists():
         raise RunError(f"{folder.root}: no run here (no manifest.json); start one with `defuse run`")
     return build_config(_read_manifest(folder)["config"], where=str(folder.manifest))
+
+
+def _completed(stored: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored configuration with what the Defuse that stored it did not know yet, at its default."""
+    try:
+        return build_config(stored).plain()
+    except ConfigError:
+        return stored  # it has what this Defuse does not know: the differing key is named
 
 
 def _read_manifest(folder: RunDir) -> dict[str, Any]:

@@ -11,6 +11,15 @@ from defuse.correct import load_suite, save_suite
 from tiny_run import write_data
 
 
+def test_bad_input_folder_of_a_later_round(defuse, finished, tmp_path):
+    first = finished.copy(tmp_path / "out")
+    later = finished.copy(first / "rounds" / "2")
+    for command in ("verify", "report", "run"):
+        line = defuse(command, "--out", later).complaint
+        assert f"a later round of {first}, on the model that the round before left; go on with" in line
+        assert "--redo" not in line
+
+
 def test_bad_input_folder_of_another_run(defuse, finished, tiny, tmp_path):
     out = finished.copy(tmp_path / "out")
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}

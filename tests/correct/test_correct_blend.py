@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from defuse.classifiers import TorchClassifier
-from defuse.correct import Correct, measure
+from defuse.correct import Correct, measure, repair
 from defuse.correct.blend import blend
 
 NAMES = ("a", "b", "c")
@@ -36,6 +36,15 @@ def test_counters_are_the_tuned_model_s():
     assert blend(linear(1), linear(2), 0.5).module[1].num_batches_tracked == 2
 
 
+def test_weights_under_two_names_are_blended_once():
+    given, tuned = linear(1), linear(2)
+    for model in (given, tuned):
+        model.module.alias = model.module[2]
+    between = blend(given, tuned, 0.25).module
+    assert between.alias is between[2]
+    torch.testing.assert_close(between[2].weight, torch.lerp(given.module[2].weight, tuned.module[2].weight, 0.25))
+
+
 def test_the_best_allowed_part_of_the_way_is_gone_and_the_control_goes_as_far(toy, monkeypatch):
     """The caps are made to break at the whole way."""
     settings = Correct(lambdas=(1.0,), steps=15, batch_size=64, region_batch_size=64)
@@ -61,3 +70,14 @@ def test_where_no_share_holds_the_caps_the_least_is_recorded_and_nothing_repaire
     corrected = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert corrected.classifier is toy.classifier
     assert (corrected.repair.chosen, corrected.repair.sweep[0].blend) == (None, 0.125)
+
+
+def test_a_tuned_model_without_finite_answers_is_recorded_at_the_shares_that_were_tried(toy, monkeypatch):
+    broken = copy.deepcopy(toy.classifier.module)
+    for value in broken.parameters():
+        value.data.fill_(torch.nan)
+    monkeypatch.setattr(repair, "fine_tune", lambda *_, **__: toy.classifier.with_module(copy.deepcopy(broken)))
+    settings = Correct(lambdas=(1.0, 2.0), blends=(0.5, 0.25), steps=5, batch_size=64, region_batch_size=64)
+    found = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0).repair
+    assert found.chosen is None
+    assert [point.blend for point in found.candidates] == [0.25, 0.5] * 2

@@ -207,6 +207,20 @@ def test_frozen_parameters_stay(toy):
     assert changed == {"1.weight", "1.bias", "5.weight"}
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_tuned_in_single_and_rounded_at_the_end(toy, dtype):
+    rounded = copy.deepcopy(toy.classifier.module).to(dtype)
+    half = TorchClassifier(copy.deepcopy(rounded), toy.classifier.class_names, dtype=dtype)
+    single = TorchClassifier(rounded, toy.classifier.class_names)
+    tuned, expected = (tune(replace(toy, classifier=model), 1.0) for model in (half, single))
+    assert tuned.dtype == dtype
+    changed = 0
+    for name, value in tuned.module.state_dict().items():
+        assert torch.equal(value, expected.module.state_dict()[name].to(value.dtype))
+        changed += int((value != half.module.state_dict()[name]).sum())
+    assert changed > 0
+
+
 def test_nan_loss_stops_the_fine_tuning(toy):
     assert tune(toy, 1.0, recipe=Recipe(1e30)) is None
 

@@ -262,6 +262,15 @@ def test_what_people_accepted_stays_so_on_the_same_images(tmp_path):
     (case,) = one_case().cases
     other = Suite(CLASSES, (replace(case, images=255 - case.images),))
     assert same(keep_accepted(tmp_path, other), other)
+    (tmp_path / "images.safetensors").unlink()  # as after a stop before the description of a new suite was written
+    assert [case.triage for case in keep_accepted(tmp_path, one_case()).cases] == [Triage.ACCEPTED]
+
+
+def test_bad_input_a_mistyped_triage_is_named_before_a_new_suite_takes_its_place(tmp_path):
+    save_suite(tmp_path, one_case())
+    edit(tmp_path, lambda c: c["cases"][0].update(triage="acepted"))
+    with pytest.raises(SuiteError, match=r"suite\.json: cases\.0\.triage: "):
+        keep_accepted(tmp_path, one_case())
 
 
 def test_bad_input_suite_latent_was_changed(tmp_path):

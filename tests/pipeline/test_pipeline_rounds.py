@@ -12,6 +12,7 @@ from defuse.pipeline import Run
 from defuse.records import Rate
 from defuse.rounds import run_rounds
 from defuse.rundir import RunDir
+from defuse.summary import Share
 from tiny_run import times
 
 
@@ -63,15 +64,38 @@ def test_called_again_it_makes_nothing_anew(three, tiny):
     assert made == times(folder)
 
 
-def test_bugs_that_come_back_are_named(three, tiny, monkeypatch):
+def test_bugs_that_were_gone_and_come_back_are_named(three, tiny, monkeypatch):
     folder, rounds = three
     suite = load_suite(RunDir(folder).suite)
-    assert suite.cases
-    hopeless = [CaseResult(case.region, Rate(9, 10), case.max_failure_rate) for case in suite.cases]
-    monkeypatch.setattr(defuse.rounds, "check", lambda *_: hopeless)
+    never_gone, *gone = [case.region for case in suite.cases]
+    assert gone
+    asked = []
+
+    def check(suite, model):
+        """Of the first round's bugs one was never gone; all others are back at the end of the second."""
+        del model
+        asked.append(suite)
+        failing = {never_gone} if len(asked) == 1 else {case.region for case in suite.cases}
+        return [CaseResult(case.region, Rate(9 * (case.region in failing), 10), 0.5) for case in suite.cases]
+
+    monkeypatch.setattr(defuse.rounds, "check", check)
     again = all_rounds(tiny.build(), folder, 2)
-    assert again[1].summary.back == tuple(f"1/{case.region}" for case in suite.cases)
+    assert again[1].summary.back == tuple(f"1/{region}" for region in gone)
     assert again[0].summary.back == rounds[0].summary.back == ()
+
+
+def test_what_all_repairs_have_cost_is_counted_from_the_first_model(three, tiny):
+    folder, rounds = three
+    with Run(tiny.build(), folder) as run:
+        right, last = run.classifier.reads_right(run.splits.test), rounds[0].summary.negative_flips
+        broken = right & ~run.repaired.reads_right(run.splits.test)
+    assert (last.successes, last.trials) == (broken.sum(), len(broken))
+
+
+def test_fewer_failures_is_a_matter_of_failures_not_of_candidates():
+    few, many = Share.of(Rate(90, 1_000)), Share.of(Rate(100, 2_000))
+    assert defuse.rounds._fewer(few, many)
+    assert not defuse.rounds._fewer(many, few)
 
 
 def test_it_ends_where_nothing_can_be_repaired(tiny, tmp_path):

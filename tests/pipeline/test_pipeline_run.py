@@ -249,6 +249,18 @@ def test_labels_lost_are_decided_again(finished, tiny, tmp_path):
     assert RunDir(out).repaired.read_bytes() == RunDir(finished.folder).repaired.read_bytes()
 
 
+def test_a_setting_that_came_later_is_at_its_default(finished, tiny, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    manifest = json.loads(RunDir(out).manifest.read_text(encoding="utf-8"))
+    assert manifest["config"]["judges"].pop("margin") == tiny.build().judges.margin
+    RunDir(out).manifest.write_text(json.dumps(manifest), encoding="utf-8")
+    with Run(stored_config(RunDir(out)), out) as run:
+        assert len(run.regions.reported) > 0
+    told = "holds a run with config.judges.margin = 0.035, not 0.5"
+    with pytest.raises(RunError, match=told), Run(tiny.build("judges.margin=0.5"), out):
+        pass
+
+
 def test_without_a_machine_regions_wait_for_people(tiny, tmp_path):
     out = tmp_path / "out"
     with Run(tiny.build("label.machine=null", "identify.budget=200"), out) as run:
@@ -313,7 +325,10 @@ def test_fingerprints_tell_data_and_weights_apart(splits, given):
     turned = splits.test.images.copy()
     turned[0, 0, 0, 0] ^= 1
     touched = replace(splits, test=replace(splits.test, images=turned))
-    assert len({data_fingerprint(each) for each in (splits, renamed, touched)}) == 3
+    grouped = replace(splits, validation_groups=np.arange(len(splits.validation)))
+    assert len({data_fingerprint(each) for each in (splits, renamed, touched, grouped)}) == 4
+    with pytest.raises(ValueError, match=r"validation_groups: expected one for each of \d+ images, got 1"):
+        replace(splits, validation_groups=np.zeros(1, dtype=np.int64))
     images = splits.validation.images
     marks = [classifier_fingerprint(each, images) for each in (given, None)]
     prepared = TorchClassifier(given.module, NAMES, mean=[0.5], std=[0.2])

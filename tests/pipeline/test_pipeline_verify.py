@@ -33,7 +33,7 @@ def test_regions_are_gone_left_or_new_by_their_confusion():
         failures((1, 2), (1, 0), (0, 2), (0, 2)),
         (region("r001", 1, 2), region("r002", 1, 0), region("r003", 0, 2)),
     )
-    found = compare_searches(first, given, repaired)
+    found = compare_searches(first, {"r001", "r002", "r003"}, given, repaired)
     assert (found.given, found.repaired) == (Rate(4, 1000), Rate(4, 1000))
     assert found.regions == (
         RegionAgain("r001", 2, 0, found_again=True, left=False),
@@ -41,6 +41,22 @@ def test_regions_are_gone_left_or_new_by_their_confusion():
         RegionAgain("r003", 0, 0, found_again=False, left=False),
     )
     assert found.new == (NewConfusion(0, 2, 2),), "1 read as 0 is on the given model too"
+    refused = (*first, region("r004", 0, 2))
+    found = compare_searches(refused, {"r001"}, given, repaired)
+    assert [each.region for each in found.regions] == ["r001"]
+    assert found.new == (), "0 read as 2 is a region of the run, though people refused it"
+
+
+def test_a_limit_on_what_is_reported_makes_no_region_come_or_go(finished, tiny, tmp_path):
+    out = finished.copy(tmp_path / "out")
+    with Run(tiny.build(), out) as run:
+        given = (run.splits.reference, run.generator, run.screen, run.costs)
+        free, tight = (
+            SecondSearch(tiny.build(*limit), *given).run(run.classifier, RunDir(tmp_path / name), run.progress)
+            for name, limit in (("free", ()), ("tight", ("distill.max_regions=1",)))
+        )
+    assert len(tight.regions) > 1
+    assert tight.pairs == free.pairs
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +91,8 @@ def test_a_model_against_itself_has_nothing_new_and_the_same_rates(verified, tin
     with Run(tiny.build(), out) as run:
         search = SecondSearch(run.config, run.splits.reference, run.generator, run.screen, run.costs)
         regions = tuple(replace(each) for each in run.regions.reported)
-        same = verify(search, regions, run.classifier, run.classifier, tmp_path, run.progress)
+        names = {each.name for each in regions}
+        same = verify(search, regions, names, run.classifier, run.classifier, tmp_path, run.progress)
     assert same.given == same.repaired == found.given
     assert same.new == ()
     assert all(each.left == each.found_again and each.given_kept == each.repaired_kept for each in same.regions)

@@ -148,11 +148,19 @@ class TorchClassifier(Classifier):
         """Return preprocessing and module as one module that shares the weights: what to train or fine-tune."""
         return nn.Sequential(self.preprocess, self.module)
 
-    def with_module(self, module: nn.Module) -> "TorchClassifier":
-        """Return the same preprocessing, device and dtype round another module."""
-        other = TorchClassifier(module, self.class_names, device=self.device, dtype=self.dtype)
-        other.preprocess = self.preprocess
-        return other
+    def with_module(self, module: nn.Module, dtype: torch.dtype | None = None) -> "TorchClassifier":
+        """Return the same preprocessing and device round another module, in another dtype where one is given."""
+        prepare = self.preprocess
+        return TorchClassifier(
+            module,
+            self.class_names,
+            input_size=prepare.input_size,
+            channels=prepare.channels,
+            mean=prepare.mean.flatten().tolist(),
+            std=prepare.std.flatten().tolist(),
+            device=self.device,
+            dtype=dtype or self.dtype,
+        )
 
     def _forward(self, pixels: Pixels) -> Tensor:
         with evaluating(self.module):

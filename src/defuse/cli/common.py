@@ -44,10 +44,15 @@ def settle(
 ) -> tuple["Config", Path]:
     """Return the configuration and the folder that a command's arguments mean."""
     from defuse.config import build_config, read_config
-    from defuse.errors import ConfigError
+    from defuse.errors import ConfigError, RunError
     from defuse.rundir import RunDir
     from defuse.workspace import stored_config
 
+    if out is not None and (first := RunDir(out).first_round):
+        raise RunError(
+            f"{out}: a later round of {first}, on the model that the round before left; go on with "
+            f"`defuse run --rounds {out.name} --out {first}`, or look at {RunDir(out).report}"
+        )
     extra = [*(changes or [])]
     if preset is not None:
         extra.insert(0, f"preset={preset}")

@@ -50,12 +50,13 @@ def closing_lines(results: Results) -> list[str]:
 
 def round_lines(rounds: Sequence[RoundSummary]) -> list[str]:
     """Say what each round found, and which model the last repair left."""
-    lines = ["round  kept per 100,000  regions  test accuracy  bugs back  folder"]
+    lines = ["round  kept per 100,000  regions  test accuracy  turned wrong  bugs back  folder"]
     for each in rounds:
         kept = 100_000 * (each.kept_rate.value or 0.0)
         back = ", ".join(each.back[:SHOWN_BACK]) + (" ..." if len(each.back) > SHOWN_BACK else "") or "none"
         accuracy = f"{100 * (each.test_accuracy.value or 0.0):.2f} %"
-        lines.append(f"{each.round:>5}{kept:>18.1f}{each.regions:>9}{accuracy:>15}{back:>11}  {each.folder}")
+        wrong = f"{100 * (each.negative_flips.value or 0.0):.2f} %"
+        lines.append(f"{each.round:>5}{kept:>18.1f}{each.regions:>9}{accuracy:>15}{wrong:>14}{back:>11}  {each.folder}")
     repaired = [each for each in rounds if each.repaired]
     left = f"{RunDir(Path(repaired[-1].folder)).repaired}" if repaired else "none; the given model was kept"
     return [*lines, f"Repaired model: {left}", f"Report: {RunDir(Path(rounds[-1].folder)).report}"]

@@ -23,8 +23,8 @@ def blend(given: TorchClassifier, tuned: TorchClassifier, share: float) -> Torch
     if share == 1:
         return tuned
     module = copy.deepcopy(tuned.module)
-    old = given.module.state_dict()
+    old, new = given.module.state_dict(), tuned.module.state_dict()  # a weight may stand there under two names
     for name, value in module.state_dict().items():
         if value.is_floating_point():
-            value.copy_(torch.lerp(old[name], value, share))
+            value.copy_(torch.lerp(old[name], new[name], share))
     return tuned.with_module(module)

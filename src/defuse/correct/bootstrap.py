@@ -15,7 +15,8 @@ def loss_bound(before: Mask, after: Mask, groups: Labels | None, *, seed: int) -
     """Return the upper 95 % percentile-bootstrap bound of the accuracy lost, as a share; below 0 where some is gained.
 
     Whole groups, such as frames of one object, are drawn with replacement, since their errors come together. Source:
-    Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapters 8 and 13.
+    Efron and Tibshirani, "An introduction to the bootstrap", 1993, chapters 8 and 13. It knows no loss but those that
+    occurred: where no image is lost or gained, it is 0, however few images there are.
 
     Args:
         before: which images the given model reads right, (n,) with n at least 1.

@@ -150,6 +150,7 @@ def fine_tune(
 ) -> TorchClassifier | None:
     """Fine-tune a copy of the classifier with Adam, its learning rate falling to 0 along a cosine.
 
+    Half-precision weights are tuned in float32, in which Adam's small steps are not lost, and rounded at the end.
     Parameters with ``requires_grad=False`` stay as they are. With ``weight`` 0 the region term is left out, so that the
     region samples cannot matter.
 
@@ -167,7 +168,7 @@ def fine_tune(
         The tuned copy in evaluation mode, or None when the loss became NaN or infinite.
     """
     module = copy.deepcopy(classifier.module)
-    tuned = classifier.with_module(module)
+    tuned = classifier.with_module(module, torch.promote_types(classifier.dtype, torch.float32))
     weights = trained_weights(module, recipe.layers)
     device = classifier.device
     labels, towards = torch.from_numpy(reference.labels), torch.from_numpy(samples.labels)
@@ -197,7 +198,7 @@ def fine_tune(
             if (step + 1) % REPORT_EVERY == 0 or step + 1 == batches.steps:
                 progress(task, step + 1, batches.steps, f"loss {loss.item():.3f}")
     module.eval()
-    return tuned
+    return classifier.with_module(module)
 
 
 def _changed(images: ByteImages, augment: Augment, rng: torch.Generator, device: torch.device) -> Pixels:

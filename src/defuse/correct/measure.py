@@ -118,7 +118,7 @@ class Measure:
 
     def point(self, model: Classifier | None, weight: float, caps: Caps, blend: float = 1.0) -> SweepPoint:
         """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed."""
-        untried = SweepPoint(weight, UNTRIED, UNTRIED, allowed=False)
+        untried = SweepPoint(weight, UNTRIED, UNTRIED, allowed=False, blend=blend)
         if model is None:
             return untried
         labels = self._selection.labels

@@ -71,7 +71,8 @@ class Correct:
         blends: shares of the way from the given weights to the tuned ones. The published method goes all the way.
         max_accuracy_loss: the most validation accuracy that a repair may cost, as a share: 0.001 is 0.1 points.
         max_accuracy_loss_bound: the most that the upper 95 % bootstrap bound of that loss may be, as a share; drawn by
-            group where the data have groups. A small validation set cannot prove a small loss.
+            group where the data have groups. A small validation set cannot prove a small loss, unless
+            none of its images is lost: then the bootstrap sees nothing that varies, and the bound is 0.
         max_negative_flips: the most validation images that may turn from right to wrong, as a share.
         flips_of_control: allow as many as the control turns, where that is more. A model with many close calls changes
             some of them however it is trained on: one that is wrong on a tenth of Fashion-MNIST loses 1.7 % of its

@@ -146,17 +146,18 @@ def keep_accepted(folder: Path, suite: Suite) -> Suite:
     """Return a suite in which regions that people accepted in an earlier one, on the very same images, stay accepted.
 
     Args:
-        folder: of the earlier suite; where there is none that can be read, nothing is kept.
+        folder: of the earlier suite; where there is none, nothing is kept.
         suite: the new one.
+
+    Raises:
+        SuiteError: the earlier description was changed beyond its triage, which the new one would overwrite.
     """
-    try:
-        earlier = {case.region: case for case in load_suite(folder).cases if case.triage is Triage.ACCEPTED}
-    except SuiteError:
+    path = folder / DESCRIPTION
+    if not path.exists():
         return suite
+    earlier = {case.region: case.sha256 for case in _read_description(path).cases if case.triage == Triage.ACCEPTED}
     cases = tuple(
-        replace(case, triage=Triage.ACCEPTED)
-        if case.region in earlier and np.array_equal(case.images, earlier[case.region].images)
-        else case
+        replace(case, triage=Triage.ACCEPTED) if earlier.get(case.region) == _hash(case.images) else case
         for case in suite.cases
     )
     return Suite(suite.class_names, cases)
