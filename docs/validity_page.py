@@ -68,10 +68,11 @@ What a person would throw out, looking at the contact sheets: no region of digit
 (wild animals, blurred); of garments r006 and r018 (sandals that are dark smears), r009 (boxes) and r015 (coats or
 pullovers).
 
-What was tried on signs, to no avail: asking more of the judges (0.95 in place of 0.8 halves the failures; of the samples
-of regions 92.0 % are confirmed then, in place of 91.2 %); a generator that is shown rare classes as often as others
-(its bicycles are smears too, and its bound is worse by 94 nats); refusing classes by how well reconstructions keep
-answers, detail or outlines, or by whether another class explains their photographs as well: none sets bicycles apart.
+What was tried on signs, to no avail: asking more of the judges (0.95 in place of 0.8 halves the failures; of the
+samples of regions 92.0 % are confirmed then, in place of 91.2 %); a generator that is shown rare classes as often as
+others (its bicycles are smears too, and its bound is worse by 94 nats); refusing classes by how well reconstructions
+keep answers, detail or outlines, or by whether another class explains their photographs as well: none sets bicycles
+apart.
 
 ## People
 

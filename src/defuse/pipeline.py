@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+import numpy as np
+
 from defuse.classifiers import Classifier, TorchClassifier, ask_once, require_classes
 from defuse.config import Config
 from defuse.correct import Corrected, build_suite, keep_accepted, load_corrected, save_corrected, save_suite
@@ -36,7 +38,7 @@ from defuse.rundir import RunDir, file_hash, read_json, write_json
 from defuse.seeds import derive
 from defuse.timings import Timings
 from defuse.verify import SecondSearch, load_verified, save_verified, verify
-from defuse.workspace import claim, classifier_fingerprint, data_fingerprint, refuse_foreign
+from defuse.workspace import claim, fingerprints, refuse_foreign
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,8 +84,8 @@ class Run:
         try:
             costs = self.costs
             self.config.identify.focus_on(self.splits.reference)
-            classifier = classifier_fingerprint(self._fit_classifier(), self.splits.validation.images)
-            claim(self.folder, self.config, data_fingerprint(self.splits), classifier, costs, redo=self._redo)
+            marks = fingerprints(self.config, self.splits, self._fit_classifier(), costs)
+            claim(self.folder, self.config, marks, redo=self._redo)
         except BaseException:
             self._held.close()
             raise
@@ -246,15 +248,10 @@ class Run:
     @cached_property
     def natural(self) -> tuple[NaturalImages, ...]:
         """What real images of every split say of each region."""
-        parts = (self.splits.reference, self.splits.validation, self.splits.test)
-        return natural_images(
-            self.regions,
-            LabelledImages.concatenate(parts),
-            self.generator,
-            self.classifier,
-            seed=self.config.seed,
-            progress=self.progress,
-        )
+        images = LabelledImages.concatenate((self.splits.reference, self.splits.validation, self.splits.test))
+        unseen = np.arange(len(images)) >= len(self.splits.reference)
+        what = (self.regions, images, self.generator, self.classifier)
+        return natural_images(*what, unseen=unseen, seed=self.config.seed, progress=self.progress)
 
     @cached_property
     def traits(self) -> dict[str, tuple[Trait, ...]]:

@@ -4,9 +4,8 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from defuse.distill import load_regions
 from defuse.errors import RunError
-from defuse.label import VerdictStore
+from defuse.label import people_in
 from defuse.rundir import RunDir, read_json, write_json
 
 AFTER_SEARCH = ("identify", "distill", "label", "correct", "verify")
@@ -14,6 +13,7 @@ AFTER_SEARCH = ("identify", "distill", "label", "correct", "verify")
 REMADE: Mapping[str, tuple[str, ...]] = {
     "classifier": ("classifier", *AFTER_SEARCH),
     "costs": AFTER_SEARCH[1:],
+    "judge": AFTER_SEARCH,
     "config.classifier": ("classifier", *AFTER_SEARCH),
     "config.generator": ("generator", *AFTER_SEARCH),
     "config.generator.min_reconstruction": (),
@@ -79,10 +79,7 @@ def _results(folder: RunDir) -> dict[str, tuple[Path, ...]]:
 
 
 def _people_labelled(folder: RunDir) -> bool:
-    if not (folder.verdicts.exists() and folder.regions_done.exists()):
-        return False
-    with VerdictStore(folder.verdicts, load_regions(folder.regions)) as store:
-        return any(not verdict.machine for verdict in store.standing())
+    return folder.verdicts.exists() and people_in(folder.verdicts)
 
 
 def _remove(path: Path) -> None:

@@ -82,7 +82,8 @@ class RegionSummary(Part):
     samples, null when none was kept; where no costs were given, it is the failure rate. ``failure_before``,
     ``failure_after`` and ``failure_control`` are on final samples; null where there was no repair. ``real_images`` is
     how many real images of all splits have the label; of those whose code lies inside the region, ``real_misread`` are
-    misread. ``mass`` is the probability that a real image falls inside and is misread.
+    misread. ``mass`` is the probability that a real image, of those that no search started from, falls inside and is
+    misread.
     """
 
     name: str

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from defuse.classifiers import Classifier
 from defuse.config import Config
-from defuse.distill import CostMatrix, load_regions, save_regions
+from defuse.distill import CostMatrix, Distill, load_regions, save_regions
 from defuse.errors import RunError
 from defuse.generators import Generator
 from defuse.judges import Screen
@@ -21,9 +21,6 @@ from defuse.seeds import derive
 
 Pair = tuple[int, int]
 """A confusion: the class shown, and the class that the model answers."""
-
-UNUSED = {"tiles": 1, "repair_samples": 1, "select_samples": 1, "final_samples": 1}
-"""Samples that a second search has no use for: its regions are counted, not repaired."""
 
 _VERIFIED = TypeAdapter(Verified)
 
@@ -65,6 +62,13 @@ class SecondSearch:
     screen: Screen
     costs: CostMatrix
 
+    @property
+    def _every(self) -> Distill:
+        """Return how to group: all regions, with next to no samples, since they are only counted."""
+        return replace(
+            self.config.distill, max_regions=None, tiles=1, repair_samples=1, select_samples=1, final_samples=1
+        )
+
     def run(self, classifier: Classifier, folder: RunDir, progress: Progress) -> Found:
         """Search one model and group what is found; goes on where ``folder`` stops.
 
@@ -83,8 +87,7 @@ class SecondSearch:
             progress=progress,
         )
         if not folder.regions_done.exists():
-            every = replace(self.config.distill, max_regions=None, **UNUSED)
-            regions = every.run(
+            regions = self._every.run(
                 identified.failures,
                 self.generator,
                 classifier,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from defuse.classifiers import Classifier, TorchClassifier
+from defuse.classifiers import Classifier, TorchClassifier, load_classifier
 from defuse.config import Config, build_config
 from defuse.distill import CostMatrix
 from defuse.errors import ConfigError, RunError
@@ -41,12 +41,13 @@ def classifier_fingerprint(classifier: Classifier | None, images: ByteImages) ->
 
     Args:
         classifier: None where the run trains it, so that the configuration and the data decide its weights.
-        images: the first ``ASKED`` are classified; all that a black box can be told apart by.
+        images: ``ASKED`` of them, evenly spread, are classified; all that a black box can be told apart by.
     """
     if classifier is None:
         return "built-in"
     digest = hashlib.sha256(type(classifier).__name__.encode())
-    digest.update(classifier.predict(images[:ASKED]).tobytes())
+    spread = np.linspace(0, len(images) - 1, min(ASKED, len(images))).astype(int)
+    digest.update(classifier.predict(images[spread]).tobytes())
     if isinstance(classifier, TorchClassifier):
         prepare = classifier.preprocess
         prepared = (prepare.input_size, prepare.channels, prepare.mean.tolist(), prepare.std.tolist(), prepare.dtype)
@@ -57,9 +58,28 @@ def classifier_fingerprint(classifier: Classifier | None, images: ByteImages) ->
     return digest.hexdigest()[:16]
 
 
-def cost_fingerprint(config: Config, costs: CostMatrix) -> dict[str, str]:
-    """Return a hash of the costs, since the configuration only names their file; nothing where none were given."""
-    return {"costs": hashlib.sha256(costs.tobytes()).hexdigest()[:16]} if config.cost.given else {}
+def fingerprints(config: Config, splits: Splits, classifier: Classifier | None, costs: CostMatrix) -> dict[str, str]:
+    """Return a hash of everything that a run rests on and that its configuration only names, by what it is.
+
+    Args:
+        config: what to do.
+        splits: the images.
+        classifier: what is under test; None where the run trains it.
+        costs: what each wrong answer costs; told apart only where any were given.
+
+    Raises:
+        ClassifierError: the user's own judge cannot be loaded, or does not fit the data.
+    """
+    marks = {
+        "data": data_fingerprint(splits),
+        "classifier": classifier_fingerprint(classifier, splits.validation.images),
+    }
+    if config.cost.given:
+        marks["costs"] = hashlib.sha256(costs.tobytes()).hexdigest()[:16]
+    if config.judges.own is not None:
+        judge = load_classifier(config.judges.own, splits.class_names, splits.reference.image_shape, config.device)
+        marks["judge"] = classifier_fingerprint(judge, splits.validation.images)
+    return marks
 
 
 def refuse_foreign(folder: RunDir) -> None:
@@ -74,7 +94,7 @@ def refuse_foreign(folder: RunDir) -> None:
         raise RunError(f"{folder.root}: not empty and not a run's folder; choose another with --out")
 
 
-def claim(folder: RunDir, config: Config, data: str, classifier: str, costs: CostMatrix, *, redo: bool = False) -> None:
+def claim(folder: RunDir, config: Config, marks: Mapping[str, str], *, redo: bool = False) -> None:
     """Write the manifest of a new folder, or check that the folder belongs to this very run.
 
     A resumed run takes the thread count of the manifest, since results may differ in the last bit between counts. A
@@ -84,23 +104,15 @@ def claim(folder: RunDir, config: Config, data: str, classifier: str, costs: Cos
     Args:
         folder: of the run.
         config: what to do.
-        data: hash of the data.
-        classifier: hash of what is under test.
-        costs: what each wrong answer costs.
-        redo: where configuration, classifier or costs have changed, remove the results that rest on what has changed,
-            and take the folder over.
+        marks: see ``fingerprints``.
+        redo: where configuration, classifier, judge or costs have changed, remove the results that rest on what has
+            changed, and take the folder over.
 
     Raises:
-        RunError: the folder belongs to another configuration, other data, another classifier or other costs; the
+        RunError: the folder belongs to another configuration, data, classifier, judge or costs; the
             first differing key is named. With ``redo`` only where nothing could be kept or people's work would go.
     """
-    identity = {
-        "schema": SCHEMA,
-        "config": config.plain(),
-        "data": data,
-        "classifier": classifier,
-        **cost_fingerprint(config, costs),
-    }
+    identity = {"schema": SCHEMA, "config": config.plain(), **marks}
     if not folder.manifest.exists():
         threads = torch.get_num_threads()
         write_json(folder.manifest, {**identity, "threads": threads, "versions": versions()})

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from defuse.augment import augmented
+from defuse.augment import _transforms, augmented
 from defuse.classifiers import NETWORKS, TorchClassifier, Training, build_network, train
 from defuse.classifiers.training import COARSE, _schedule, blended, coarsened
 from defuse.errors import ClassifierError
@@ -167,6 +167,17 @@ def test_augmentation_is_cropped_from_the_same_ramp(augment):
         assert slopes[:, 0].max() < 1.15 + 0.01
         assert slopes[:, 1].abs().max() < 1.15 * (np.sin(np.radians(12)) + 0.1) + 0.01
         assert slopes[:, 1].abs().max() > 0.2
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 128), (128, 32)])
+def test_augmentation_turns_images_that_are_not_square_by_the_same_angles(height, width):
+    """The map of pixels, not that of coordinates from -1 to 1, is that of a square image."""
+    sides = torch.tensor([width, height]) / 2
+    square, oblong = (
+        _transforms((50, 1, *size), "affine", torch.Generator().manual_seed(3))[:, :, :2]
+        for size in ((64, 64), (height, width))
+    )
+    torch.testing.assert_close(sides[:, None] * oblong / sides, square)
 
 
 def test_bad_input_divergence_is_named():

@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -10,7 +11,9 @@ import pytest
 
 from defuse.cli.show import SHOWN_REGIONS, closing_lines
 from defuse.config import build_config, read_config
-from defuse.records import Rate
+from defuse.distill import load_regions
+from defuse.label import VerdictStore
+from defuse.records import Answer, Rate, Verdict
 from defuse.rundir import RunDir, read_json
 from defuse.summary import Share, Summary
 from tiny_run import NAMES
@@ -338,6 +341,24 @@ def test_people_s_labels_go_out_and_come_back(defuse, finished, tmp_path):
         (None, False) for _ in regions[1:]
     ]
     assert json.loads(good(defuse("correct", "--out", out, "--json")))["suite_cases"] == 1
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "label-studio"])
+def test_a_record_taken_in_again_changes_nothing_that_people_have_said_since(defuse, finished, tmp_path, form):
+    out, record = finished.copy(tmp_path / "out"), tmp_path / f"labels.{'csv' if form == 'csv' else 'json'}"
+    regions = load_regions(RunDir(out).regions)
+    name = regions.reported[0].name
+    first = Verdict(name, "ann", Answer.CLASS, 0, machine=False, time="2026-01-01T00:00:00+00:00", shown=(0, 1))
+    crossing = replace(first, label=1, crossed=(1,), time="2026-01-02T00:00:00+00:00")
+    with VerdictStore(RunDir(out).verdicts, regions) as store:
+        store.append([first])
+    good(defuse("label", "export", out, record, "--format", form))
+    with VerdictStore(RunDir(out).verdicts, regions) as store:
+        store.append([crossing])
+        said = store.current()
+    good(defuse("label", "import", out, record, "--format", form))
+    with VerdictStore(RunDir(out).verdicts, regions) as store:
+        assert store.current() == said
 
 
 def test_a_run_s_folder_has_the_configuration_s_name_and_preset(defuse, tiny, finished, tmp_path):

@@ -35,6 +35,13 @@ GATES = {
 }
 
 
+class Unprepared(Judge):
+    """As a user's own may be: it cannot be asked about nothing."""
+
+    def _probabilities(self, pixels):
+        return pixels.view(pixels.size(0), -1)[:, :CLASSES]
+
+
 class Painted(Judge):
     """Reads class probabilities off the first row of pixels."""
 
@@ -87,8 +94,10 @@ def test_a_candidate_s_answer_is_its_own(gate, candidates):
 
 
 def test_no_candidates_are_fine(gate, candidates):
-    passed = gate.check(candidates.take(torch.zeros(N, dtype=torch.bool)), Painted())
-    assert passed.mask.shape == passed.score.shape == (0,)
+    nothing = candidates.take(torch.zeros(N, dtype=torch.bool))
+    for judge in (Painted(), Unprepared(), Unanimous((Painted(), Unprepared()))):
+        passed = gate.check(nothing, judge)
+        assert passed.mask.shape == passed.score.shape == (0,)
 
 
 def test_names_are_the_keys_of_the_configuration(gate):

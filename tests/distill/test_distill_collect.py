@@ -34,5 +34,10 @@ def test_each_image_goes_to_its_own_region_and_says_whether_it_is_misread():
     assert [found[row].suspect for row in range(3)] == [True, True, False]
 
 
+def test_an_image_that_shows_another_class_and_is_read_so_is_not_misread():
+    (found,) = ranked([[-1.0, 1.0, 0.0]], [1], region("r001", 0, NEAR, np.eye(LATENT)))
+    assert (found.answer == 1, found.score, found.suspect) == (True, 0, False)
+
+
 def test_without_regions_there_is_nothing_to_collect():
     assert ranked([NEAR], [0]) == ()

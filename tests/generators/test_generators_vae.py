@@ -3,6 +3,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,14 @@ def test_resume_after_an_exception_is_byte_identical(data, undisturbed, tmp_path
     resumed = SMALL.fit(*data, seed=3, checkpoint=checkpoint)
     assert weights(resumed) == weights(undisturbed)
     assert resumed.history == undisturbed.history
+
+
+def test_a_floor_that_decides_nothing_in_training_may_change_in_between(data, undisturbed, tmp_path):
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(StoppedError):
+        SMALL.fit(*data, seed=3, checkpoint=checkpoint, progress=stop_in(3))
+    resumed = replace(SMALL, min_reconstruction=0.1).fit(*data, seed=3, checkpoint=checkpoint)
+    assert weights(resumed) == weights(undisturbed)
 
 
 def test_resume_of_a_finished_training_does_no_step(data, undisturbed, tmp_path):

@@ -1,5 +1,6 @@
 import csv
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from label_makers import NAMES, make_regions
 from PIL import Image
 
 from defuse.errors import RunError, VerdictError
-from defuse.label import contact_sheet, export_csv, import_csv
+from defuse.label import contact_sheet, export_csv, import_csv, unheard
 from defuse.label.exchange import COLUMNS
 from defuse.records import Answer, Regions, Verdict
 
@@ -34,6 +35,21 @@ def read(path, text, names=NAMES):
     return import_csv(path, make_regions(), names, time=TIME)
 
 
+SAID = Verdict("r001", "ann", Answer.CLASS, 1, machine=False, time=TIME)
+
+
+def test_what_a_table_was_written_with_is_no_news_and_what_was_changed_in_it_is(regions, tmp_path):
+    path = tmp_path / "labels.csv"
+    export_csv(path, regions, NAMES, [SAID])
+    since = replace(SAID, label=2, time="2024-05-02T10:00:00Z")
+    assert unheard(import_csv(path, regions, NAMES, time="now"), [SAID, since]) == ()
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(f"ann,class,{NAMES[1]}", f"ann,class,{NAMES[0]}"), encoding="utf-8")
+    assert unheard(import_csv(path, regions, NAMES, time="now"), [SAID, since]) == (replace(SAID, label=0),)
+    filled = read(path, table("r002,bob,class,0"))
+    assert unheard(filled, [SAID]) == filled
+
+
 def test_export_describes_every_region(regions, tmp_path):
     path = tmp_path / "to label.csv"
     export_csv(path, regions, NAMES)
@@ -50,6 +66,7 @@ def test_export_describes_every_region(regions, tmp_path):
         "annotator": "",
         "answer": "",
         "label": "",
+        "given": "",
     }
     for row in rows:
         with Image.open(tmp_path / row["sheet"]) as sheet:

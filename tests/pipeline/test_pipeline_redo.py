@@ -1,6 +1,7 @@
 """``--redo`` must end in the very results of a new run, and touch nothing that does not rest on the change."""
 
 import json
+import shutil
 
 import pytest
 
@@ -98,6 +99,10 @@ def test_bad_input_people_s_labels_are_not_thrown_away(finished, tiny, tmp_path)
     }
     with Run(tiny.build("correct.steps=3"), out, redo=True) as run:
         assert run.corrected
+    shutil.rmtree(folder.regions)  # as after samples that were damaged
+    with pytest.raises(RunError, match="people labelled"), Run(tiny.build("identify.budget=300"), out, redo=True):
+        pass
+    assert folder.verdicts.exists()
 
 
 def leaves(value, path):
@@ -111,7 +116,7 @@ def test_every_key_of_the_configuration_is_covered_and_every_covered_key_exists(
     assert [key for key in leaves(plain, "config") if remade(key) is None] == ["config.seed"]
     assert remade("data") is remade("schema") is None
     for key in REMADE:
-        value = {"config": plain, "classifier": "", "costs": ""}
+        value = {"config": plain, "classifier": "", "judge": "", "costs": ""}
         for part in key.split("."):
             assert part in value, key
             value = value[part]

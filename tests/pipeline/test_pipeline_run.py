@@ -18,11 +18,12 @@ from defuse.inputs import read_splits
 from defuse.label import VerdictStore
 from defuse.pipeline import Run
 from defuse.records import Answer, Purpose, Rate, Verdict
+from defuse.redo import remade
 from defuse.results import write_results
 from defuse.rundir import RunDir
 from defuse.seeds import derive
 from defuse.summary import Summary, summarise
-from defuse.workspace import classifier_fingerprint, data_fingerprint, stored_config
+from defuse.workspace import classifier_fingerprint, data_fingerprint, fingerprints, stored_config
 from tiny_run import NAMES, files
 
 FILES = {
@@ -341,6 +342,35 @@ def test_fingerprints_tell_data_and_weights_apart(splits, given):
         box = CallableClassifier(lambda each, said=said: np.tile(said, (len(each), 1)), NAMES)
         marks += [classifier_fingerprint(box, images)]
     assert len(set(marks)) == 6
+    ordered = images[np.argsort(splits.validation.labels, kind="stable")].repeat(20, axis=0)  # as folders give them
+    rows = {image.tobytes(): row for row, image in enumerate(ordered)}
+    last = [
+        CallableClassifier(
+            lambda each, wrong=wrong: np.stack(
+                [[1.0, 0.0, wrong * (rows[image.tobytes()] > 0.9 * len(ordered)) * 2.0] for image in each]
+            ),
+            NAMES,
+        )
+        for wrong in (0, 1)
+    ]
+    assert len({classifier_fingerprint(box, ordered) for box in last}) == 2
+
+
+def test_a_judge_of_the_user_s_own_belongs_to_the_run(tiny, splits, tmp_path, monkeypatch):
+    """The manifest names the same factory; what it returns has changed."""
+    code = "import numpy as np\nfrom defuse.classifiers import CallableClassifier\n"
+    code += "def judge():\n    return CallableClassifier(lambda x: np.eye(3)[np.full(len(x), {})], {!r})\n"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "first_judge.py").write_text(code.format(0, NAMES))
+    (tmp_path / "other_judge.py").write_text(code.format(1, NAMES))
+    costs = np.zeros((3, 3))
+    first, other = (
+        fingerprints(tiny.build(f"judges.own.factory={name}:judge"), splits, None, costs)
+        for name in ("first_judge", "other_judge")
+    )
+    assert first.pop("judge") != other.pop("judge")
+    assert first == other == fingerprints(tiny.build(), splits, None, costs)
+    assert remade("judge") == remade("config.judges.own")
 
 
 def test_a_folder_knows_its_configuration(finished, tiny):

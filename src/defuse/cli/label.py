@@ -131,14 +131,19 @@ def label_import(
     as_json: AsJson = False,
 ) -> None:
     """Take in what people said; their verdicts outrank the judges'. Run `defuse correct` afterwards."""
-    from defuse.label import import_key
+    from dataclasses import replace
+    from datetime import UTC, datetime
 
+    from defuse.label import import_key, unheard
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
     kind = _format(form, table)
     settled, folder = settle(None, folder, None, None, None)
     with open_run(settled, folder, quiet=quiet) as opened, opened.verdicts() as store:
-        verdicts = _read(kind, table, opened.regions, opened.splits.class_names)
-        if kind is Format.CSV:  # it holds no times that could tell a verdict from the same one given again
-            store.append(verdicts)
+        read = _read(kind, table, opened.regions, opened.splits.class_names, now)
+        verdicts = unheard(read, store.all())
+        if kind is Format.CSV:  # a row's time is that of the verdict it was written with, which may have been changed
+            store.append([replace(verdict, time=now) for verdict in verdicts])
         else:
             with store.together():
                 for verdict in verdicts:
@@ -146,13 +151,13 @@ def label_import(
     _show_labels(folder, quiet=quiet, as_json=as_json)
 
 
-def _read(kind: Format, path: Path, regions: "Regions", class_names: tuple[str, ...]) -> tuple["Verdict", ...]:
-    from datetime import UTC, datetime
-
+def _read(
+    kind: Format, path: Path, regions: "Regions", class_names: tuple[str, ...], now: str
+) -> tuple["Verdict", ...]:
     from defuse.label import import_csv, import_json, import_label_studio
 
     if kind is Format.CSV:
-        return import_csv(path, regions, class_names, time=datetime.now(UTC).isoformat(timespec="seconds"))
+        return import_csv(path, regions, class_names, time=now)
     if kind is Format.JSON:
         return import_json(path, regions, class_names)
     return import_label_studio(path, regions, class_names)

@@ -155,7 +155,9 @@ def keep_accepted(folder: Path, suite: Suite) -> Suite:
     path = folder / DESCRIPTION
     if not path.exists():
         return suite
-    earlier = {case.region: case.sha256 for case in _read_description(path).cases if case.triage == Triage.ACCEPTED}
+    earlier = {
+        case.region: case.sha256 for case in _read_description(path).cases if Triage(case.triage) is Triage.ACCEPTED
+    }
     cases = tuple(
         replace(case, triage=Triage.ACCEPTED) if earlier.get(case.region) == _hash(case.images) else case
         for case in suite.cases

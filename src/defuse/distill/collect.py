@@ -18,6 +18,9 @@ from defuse.types import ByteImages, Labels
 
 BATCH = 1_000
 
+RATHER = 0.5
+"""From this probability of a label on, the judges rather see it than not."""
+
 
 @dataclass(frozen=True)
 class Collected:
@@ -29,7 +32,7 @@ class Collected:
         score: the share of the region's own samples that lie as far out or farther, times the judges' probability that
             the image shows the region's label, in [0, 1].
         answer: what the classifier says of it, a class index.
-        suspect: whether that answer is not the region's label.
+        suspect: whether the judges rather see the region's label, and the answer is another class.
     """
 
     row: int
@@ -79,13 +82,14 @@ def _batch(
 ) -> list[Collected]:
     pixels = to_pixels(images)
     answers: Labels = classifier.logits(pixels).argmax(dim=1).numpy()
-    scores = np.zeros((len(regions), len(images)))
+    scores, shown = np.zeros((len(regions), len(images))), np.zeros((len(regions), len(images)))
     for label in sorted({region.label for region in regions}):
         labels = torch.full((len(images),), label)
         codes = generator.encode(pixels, labels).mean.double().numpy()
         shows = probability_of(judge.probabilities(pixels), labels).numpy()
         for place, region in enumerate(regions):
             if region.label == label:
+                shown[place] = shows
                 scores[place] = chi2.sf(distances(region, codes), len(region.mean)) * shows
     best = scores.argmax(axis=0)
     return [
@@ -94,7 +98,7 @@ def _batch(
             regions[place].name,
             float(scores[place, row]),
             int(answers[row]),
-            suspect=bool(answers[row] != regions[place].label),
+            suspect=bool(answers[row] != regions[place].label and shown[place, row] >= RATHER),
         )
         for row, place in enumerate(best)
     ]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 from scipy.stats import chi2
 
 from defuse.classifiers.base import Classifier
@@ -30,10 +30,11 @@ class NaturalImages:
         region: its name.
         of_label: how many real images have the region's label.
         inside: positions of those whose mean code lies inside the region.
-        misread: of those inside, how many the classifier gets wrong.
+        misread: of those inside, how many the classifier gets wrong; of images it was trained on, fewer than of others.
         mass: the probability, under the images' own distribution, that an image's code falls inside the region and that
-            what it decodes to is misread: of one draw from every image's posterior, the share that does. No draw of 0
-            is a probability of 0: the interval's upper end says how likely it may be.
+            what it decodes to is misread: of one draw from the posterior of every image that no search started from,
+            the share that does. No draw of 0 is a probability of 0: the interval's upper end says how likely it may be,
+            where images show different things; frames of one object come together, and then it may be wider.
     """
 
     region: str
@@ -49,6 +50,7 @@ def natural_images(
     generator: Generator,
     classifier: Classifier,
     *,
+    unseen: Bool[np.ndarray, " all"],
     seed: int,
     progress: Progress = silent,
 ) -> tuple[NaturalImages, ...]:
@@ -61,6 +63,7 @@ def natural_images(
         images: real images, of whatever split.
         generator: gives their codes.
         classifier: the model under test.
+        unseen: which images neither generator nor search has seen, (n,): a region lies where the search's seeds do.
         seed: of the draws from the posteriors.
         progress: told of every class done.
     """
@@ -72,7 +75,7 @@ def natural_images(
         of_class = _OfClass.look(images.take(places), generator, classifier, derive(seed, "natural", label))
         for region in regions.reported:
             if region.label == label:
-                found[region.name] = of_class.in_region(region, places, len(images), generator, classifier)
+                found[region.name] = of_class.in_region(region, places, unseen, generator, classifier)
     progress("real images in regions", len(labels), len(labels))
     return tuple(found[region.name] for region in regions.reported)
 
@@ -118,16 +121,21 @@ class _OfClass:
         )
 
     def in_region(
-        self, region: Region, places: Labels, images: int, generator: Generator, classifier: Classifier
+        self,
+        region: Region,
+        places: Labels,
+        unseen: Bool[np.ndarray, " all"],
+        generator: Generator,
+        classifier: Classifier,
     ) -> NaturalImages:
         within = inside(region, self.means)
-        fallen = self.draws[inside(region, self.draws)]
+        fallen = self.draws[inside(region, self.draws) & unseen[places]]
         return NaturalImages(
             region=region.name,
             of_label=len(places),
             inside=places[within],
             misread=Rate(int(self.wrong[within].sum()), int(within.sum())),
-            mass=Rate(_misread(fallen, region.label, generator, classifier), images),
+            mass=Rate(_misread(fallen, region.label, generator, classifier), int(unseen.sum())),
         )
 
 

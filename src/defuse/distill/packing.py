@@ -126,7 +126,8 @@ class Packing:
         products = self.shifts * self.latent
         second = statistics[..., :products]
         if self.full:
-            second = second.index_select(-1, self._places.flatten()).unflatten(-1, self._places.shape)
+            second = second.index_select(-1, self._places.flatten())
+            second = second.view(*second.shape[:-1], self.latent, self.latent)
         return statistics[..., -1], statistics[..., products:-1], second
 
     def accumulate(self, data: Padded, components: int, respond: Respond) -> Float64[Tensor, "b k f"]:

@@ -141,6 +141,8 @@ class KeepsLabel(LabelGate):
 
     def look(self, pixels: Pixels, labels: LabelTensor, judge: Judge) -> Passed:
         """Test each image; the score is the least probability that a member gives to the label."""
+        if not len(pixels):  # a judge of the user's own need not know what to say of nothing
+            return Passed(torch.zeros(0, dtype=torch.bool), torch.zeros(0))
         own = probability_of(judge.probabilities(pixels), labels)
         return Passed(own >= self.threshold, own)
 

@@ -3,7 +3,7 @@
 import csv
 import difflib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from defuse.tiles import encode, enlarge, montage
 from defuse.types import ByteImages
 
 TO_FILL = ("annotator", "answer", "label")
-COLUMNS = ("region", "shows", "model_says", "support", "failure_rate", "sheet", *TO_FILL)
+COLUMNS = ("region", "shows", "model_says", "support", "failure_rate", "sheet", *TO_FILL, "given")
 _EDGE = 64
 _COLUMNS_OF_SHEET = 10
 
@@ -25,8 +25,8 @@ def export_csv(path: Path, regions: Regions, class_names: Sequence[str], verdict
 
     One row per region: its name, the class it was found to show, what the model says, its support and failure rate,
     its contact sheet, and the empty columns ``annotator``, ``answer`` and ``label``. Where people's verdicts are given,
-    a region has one filled row for each of them instead; machines' verdicts and adjudications are left out.
-    Several people may each fill in a copy, or add rows.
+    a region has one filled row for each of them instead, with the time in the column ``given``; machines' verdicts and
+    adjudications are left out. Several people may each fill in a copy, or add rows.
 
     Raises:
         RunError: a file cannot be written.
@@ -57,7 +57,8 @@ def contact_sheet(images: ByteImages) -> bytes:
 def import_csv(path: Path, regions: Regions, class_names: Sequence[str], *, time: str) -> tuple[Verdict, ...]:
     """Read the verdicts of people from a filled table.
 
-    Only the columns ``region``, ``annotator``, ``answer`` and ``label`` are read; other columns may be missing. A row
+    Only the columns ``region``, ``annotator``, ``answer``, ``label`` and, where it is there, ``given`` are read; other
+    columns may be missing. A row
     without answer and label is one that nobody answered. The answer is ``class``, ``no clear class`` or
     ``not an error``; with a label it may be left empty. The label is a class name or a class index; where a name is
     also a number, the name counts. Comma and semicolon both separate.
@@ -66,7 +67,7 @@ def import_csv(path: Path, regions: Regions, class_names: Sequence[str], *, time
         path: the CSV file, UTF-8.
         regions: the regions that the table may speak of.
         class_names: one name per class.
-        time: when the verdicts were given, ISO 8601, UTC.
+        time: when the verdicts of rows without ``given`` were given, ISO 8601, UTC.
 
     Raises:
         VerdictError: naming file, line and column.
@@ -82,8 +83,22 @@ def import_csv(path: Path, regions: Regions, class_names: Sequence[str], *, time
         if not row["annotator"]:
             raise row.wrong("annotator", "a name", "say who answered")
         answer, label = _read_answer(row, class_names)
-        verdicts.append(Verdict(region, row["annotator"], answer, label, machine=False, time=time))
+        verdicts.append(Verdict(region, row["annotator"], answer, label, machine=False, time=row["given"] or time))
     return tuple(verdicts)
+
+
+def unheard(said: Iterable[Verdict], heard: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """Return those of a file's verdicts that were not ``heard`` before, whether they still stand or not.
+
+    A file holds what people had said when it was written. Taken in again, that would come last, and so outdo what they
+    have said, or taken back, since.
+    """
+    known = {_saying(verdict) for verdict in heard}
+    return tuple(verdict for verdict in said if _saying(verdict) not in known)
+
+
+def _saying(verdict: Verdict) -> tuple[object, ...]:
+    return verdict.region, verdict.annotator, verdict.answer, verdict.label, verdict.time, verdict.adjudicates
 
 
 @dataclass(frozen=True)
@@ -120,7 +135,8 @@ def _rows(path: Path) -> Iterator[_Row]:
         if missing:
             raise VerdictError(f"{path}: line 1: no column '{missing[0]}'; expected {', '.join(needed)}")
         for cells in reader:
-            yield _Row(path, reader.line_num, {column: (cells[column] or "").strip() for column in needed})
+            read = {column: (cells.get(column) or "").strip() for column in (*needed, "given")}
+            yield _Row(path, reader.line_num, read)
     except csv.Error as error:
         raise VerdictError(f"{path}: line {reader.line_num}: no valid CSV ({error}); save it as CSV again") from None
 
@@ -163,7 +179,7 @@ def _about(region: Region, class_names: Sequence[str], sheet: str) -> dict[str, 
 
 def _fill(verdict: Verdict, class_names: Sequence[str]) -> dict[str, str]:
     label = "" if verdict.label is None else name_of(verdict.label, class_names)
-    return {"annotator": verdict.annotator, "answer": verdict.answer.value, "label": label}
+    return {"annotator": verdict.annotator, "answer": verdict.answer.value, "label": label, "given": verdict.time}
 
 
 def _write_sheet(path: Path, samples: RegionSamples | None) -> Path | None:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +25,20 @@ def regions_fingerprint(regions: Regions) -> str:
         digest.update(np.asarray(region.mean, dtype=np.float64).tobytes())
         digest.update(np.asarray(region.covariance, dtype=np.float64).tobytes())
     return digest.hexdigest()[:16]
+
+
+def people_in(path: Path) -> bool:
+    """Return whether any person's verdict stands in a store, whatever regions it speaks of.
+
+    Raises:
+        VerdictError: the file is damaged or is no verdict store.
+    """
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode={_read_mode(path)}", uri=True)) as store:
+            (version,) = store.execute("SELECT value FROM about WHERE key = 'version'").fetchone()
+            return any(not _verdict(row).machine for row in store.execute(schema.STANDING[str(version)]))
+    except (sqlite3.Error, KeyError, TypeError, ValueError) as error:
+        raise VerdictError(f"{path}: cannot be read as a verdict store ({error}); move the file away") from None
 
 
 class VerdictStore:
