@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -134,7 +135,7 @@ class RegionAgain:
         repaired_kept: the same on the repaired model, of as many candidates.
         found_again: whether the second search reports a region of that confusion on the given model; if not, its
             absence from the repaired model says little.
-        left: whether it reports one on the repaired model; the region is gone otherwise.
+        left: whether it reports one on the repaired model.
     """
 
     region: str
@@ -142,6 +143,13 @@ class RegionAgain:
     repaired_kept: int
     found_again: bool
     left: bool
+
+    @property
+    def fate(self) -> Literal["gone", "left", "not found"]:
+        """``gone`` is what was found again and is not left; of what was found on neither model nothing can be said."""
+        if self.left:
+            return "left"
+        return "gone" if self.found_again else "not found"
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class SuiteFile(pytest.File):
         try:
             suite = load_suite(self.path.parent)
             weights = option("defuse_weights")
-            classifier = suite.cases and suite_classifier(
+            classifier = suite_classifier(
                 suite,
                 factory=option("defuse_classifier"),
                 weights=None if weights is None else Path(weights),

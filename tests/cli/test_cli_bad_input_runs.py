@@ -122,6 +122,22 @@ def test_bad_input_suite(defuse, finished, tmp_path):
     assert "suite.json: missing or no JSON" in defuse("check", suite, *weights).complaint
 
 
+def test_bad_input_a_suite_without_a_case_proves_nothing(defuse, finished, tmp_path):
+    save_suite(tmp_path, replace(load_suite(finished.folder / "suite"), cases=()))
+    weights = finished.folder / "repair" / "repaired.safetensors"
+    for arguments in (["check", tmp_path, "--weights", weights], ["compare", weights, weights, "--suite", tmp_path]):
+        assert "the suite has no case, so nothing can be checked" in defuse(*arguments).complaint
+
+
+def test_bad_input_two_models_that_are_one_network(defuse, finished, tmp_path):
+    code = "import functools\nfrom defuse.classifiers import build_network\n@functools.cache\ndef build():\n"
+    (tmp_path / "cached.py").write_text(f"{code}    return build_network('cnn', 1, 3, 16, seed=0)\n", encoding="utf-8")
+    models = [finished.folder / "classifier.safetensors", finished.folder / "repair" / "repaired.safetensors"]
+    suite = ["--suite", finished.folder / "suite", "--classifier", "cached:build"]
+    line = defuse("compare", *models, *suite, cwd=tmp_path).complaint
+    assert "are one network in memory" in line
+
+
 def test_bad_input_check(defuse, finished, tmp_path):
     (tmp_path / "models.py").write_text(MODELS, encoding="utf-8")
     suite = shutil.copytree(finished.folder / "suite", tmp_path / "suite")

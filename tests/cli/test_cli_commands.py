@@ -199,7 +199,7 @@ def test_verify_tells_what_is_gone_left_and_new(defuse, finished, tmp_path):
     out = finished.copy(tmp_path / "out")
     told = json.loads(good(defuse("verify", "--out", out, "--json")))
     repaired = [each.name for each in finished.results.summary.regions if each.failure_after is not None]
-    assert sorted(told["gone"] + told["left"]) == repaired
+    assert sorted(told["gone"] + told["left"] + told["not_found"]) == repaired
     said = good(defuse("verify", "--out", out))
     assert f"repaired_kept_per_100000: {told['repaired_kept_per_100000']}\n" in said
     assert f"gone: {', '.join(told['gone']) or 'none'}\n" in said

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import ndimage
 
-from defuse.data.attributes import ATTRIBUTES, measure_attributes
+from defuse.data.attributes import ATTRIBUTES, ground_of, measure_attributes
 
 
 def bar(left, right, top=4, bottom=36, side=40):
@@ -24,6 +24,23 @@ def measured(images, name):
 def test_thickness_of_a_bar_is_twice_its_area_over_its_outline(width):
     found = measured(bar(10, 10 + width), "thickness")[0]
     assert found == pytest.approx(2 * 32 * width / (2 * 32 + 2 * width), rel=0.08)
+
+
+def test_ink_on_a_bright_ground_is_what_is_dark():
+    drawing = bar(10, 16, top=5, bottom=25)
+    paper = 255 - drawing
+    assert (ground_of(drawing), ground_of(paper)) == (0, 1)
+    dark, bright = measure_attributes(drawing, 0.0), measure_attributes(paper, 1.0)
+    assert dark.keys() == bright.keys()
+    for name, values in dark.items():
+        np.testing.assert_allclose(bright[name], 1 - values if name == "light" else values)
+    assert bright["light"][0] == 0, "ink is black"
+
+
+def test_where_there_is_no_empty_ground_nothing_is_said_of_ink():
+    photograph = np.random.default_rng(0).integers(60, 200, size=(5, 20, 20, 1), dtype=np.uint8)
+    found = measure_attributes(photograph, ground_of(photograph))
+    assert set(found) == {each.name for each in ATTRIBUTES if each.suits(1) and not each.drawing}
 
 
 @pytest.mark.parametrize("degrees", [-30, -10, 0, 20])

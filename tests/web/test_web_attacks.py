@@ -164,8 +164,12 @@ def test_replayed_undo(house, ada):
     ada.say("r002")
     body = {"run": house.gallery.fingerprint, "key": "a" * 32}
     assert ada.post("/api/undo", **body).status_code == 200
-    assert ada.post("/api/undo", **body).status_code == 409
+    again = ada.post("/api/undo", **body)
+    assert (again.status_code, again.json()["detail"]) == (409, "stored before"), "so the page goes on"
     assert [verdict.region for verdict in house.stored()] == ["r001"]
+    assert ada.post("/api/undo", run=body["run"], key="b" * 32).status_code == 200
+    nothing = ada.post("/api/undo", run=body["run"], key="c" * 32)
+    assert (nothing.status_code, nothing.json()["detail"]) == (409, "nothing to take back")
 
 
 def test_another_runs_page_and_region(ada, unchanged):

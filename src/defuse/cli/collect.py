@@ -73,7 +73,8 @@ def _lines(values: Sequence[Mapping[str, Any]], count: int, pool: "Pool", to: Pa
         return ["The run reports no region, so no image is worth more than another."]
     lines = [
         f"{value['score']:.3f}  {value['region']}  {value['image']}: {value['label']}?"
-        + (f" The model says {value['answer']}." if value["misread"] else " So says the model.")
+        + (" So says the model." if value["answer"] == value["label"] else f" The model says {value['answer']}.")
+        + ("" if value["misread"] or value["answer"] == value["label"] else " So may the judges.")
         for value in values
     ]
     skipped = f"; {len(pool.skipped)} cannot be read" if pool.skipped else ""

@@ -122,8 +122,10 @@ def _verified_values(run: Run) -> dict[str, Any]:
     return {
         "given_kept_per_100000": round(per * verified.given.value, 1),
         "repaired_kept_per_100000": round(per * verified.repaired.value, 1),
-        "gone": [each.region for each in verified.regions if not each.left],
-        "left": [each.region for each in verified.regions if each.left],
+        **{
+            fate.replace(" ", "_"): [each.region for each in verified.regions if each.fate == fate]
+            for fate in ("gone", "left", "not found")
+        },
         "new": [f"{names[each.label]} read as {names[each.predicted]}" for each in verified.new],
     }
 

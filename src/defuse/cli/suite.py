@@ -39,10 +39,8 @@ def check(
     from defuse.rundir import write_text
 
     loaded = load_suite(suite)
-    results: tuple[CaseResult, ...] = ()
-    if loaded.cases:
-        model = suite_classifier(loaded, factory=classifier, weights=weights, builtin=builtin, changes=changes or [])
-        results = check_suite(loaded, model)
+    model = suite_classifier(loaded, factory=classifier, weights=weights, builtin=builtin, changes=changes or [])
+    results = check_suite(loaded, model)
     if junit is not None:
         write_text(junit, junit_xml(loaded, results, str(suite)))
     passed = not any(result.blocks for result in results)
@@ -68,17 +66,22 @@ def compare(
     from defuse.checking import suite_classifier
     from defuse.correct import Fate, load_suite
     from defuse.correct import compare as compare_models
+    from defuse.errors import ConfigError
 
     loaded = load_suite(suite)
-    compared: tuple[CaseComparison, ...] = ()
-    if loaded.cases:
-        models = [
-            suite_classifier(
-                loaded, factory=factory, weights=weights, builtin=builtin, changes=changes or [], where="compare"
-            )
-            for factory, weights in (_factory_and_weights(text, classifier) for text in (old, new))
-        ]
-        compared = compare_models(loaded, *models)
+    models = [
+        suite_classifier(
+            loaded, factory=factory, weights=weights, builtin=builtin, changes=changes or [], where="compare"
+        )
+        for factory, weights in (_factory_and_weights(text, classifier) for text in (old, new))
+    ]
+    first, second = (getattr(model, "module", model) for model in models)
+    if first is second and old != new:
+        raise ConfigError(
+            f"compare: {old} and {new} are one network in memory, so the second's weights are in both; let the factory "
+            "return a new network at each call"
+        )
+    compared = compare_models(loaded, *models)
     counts = {fate.value: sum(each.fate is fate for each in compared) for fate in Fate}
     values = {"counts": counts, "cases": [_comparison(each) for each in compared]}
     tell(values, compare_lines(loaded, compared), as_json=as_json, quiet=quiet)
@@ -119,8 +122,6 @@ def check_lines(suite: "Suite", results: Sequence["CaseResult"]) -> list[str]:
     """Show each case's failure rate beside its threshold."""
     from defuse.correct import case_title
 
-    if not results:
-        return ["The suite has no case; nothing to check."]
     lines = []
     for case, result in zip(suite.cases, results, strict=True):
         most = f"at most {100 * result.max_failure_rate:.1f} %"
@@ -139,8 +140,6 @@ def compare_lines(suite: "Suite", compared: Sequence["CaseComparison"]) -> list[
     """Show what became of each case, with both models' failure rates and McNemar's exact p."""
     from defuse.correct import Fate, case_title
 
-    if not compared:
-        return ["The suite has no case; nothing to compare."]
     lines = []
     for case, each in zip(suite.cases, compared, strict=True):
         rates = f"{100 * each.old.failure.value:5.1f} % to {100 * each.new.failure.value:5.1f} %"

@@ -16,6 +16,9 @@ LUMA = np.array([0.299, 0.587, 0.114])
 
 TINY = 1e-12
 
+EMPTY = 0.25
+"""A ground that is this near to black or to white is one that something can be drawn on."""
+
 Grey = Float64[np.ndarray, "n h w"]
 Values = Float64[np.ndarray, " n"]
 
@@ -45,13 +48,30 @@ class Attribute:
         return channels == 1 if self.drawing else not self.colours or channels == 3  # noqa: PLR2004 -- red, green, blue
 
 
-def measure_attributes(images: ByteImages) -> dict[str, Values]:
+def ground_of(images: ByteImages) -> float:
+    """Return the light that images have at their borders, in [0, 1]: of drawings, that of the empty ground."""
+    edges = (images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1])
+    return float(np.median(np.concatenate([edge.ravel() for edge in edges]))) / 255
+
+
+def measure_attributes(images: ByteImages, ground: float = 0.0) -> dict[str, Values]:
     """Return each suitable attribute's value for every image, (n,).
 
     Attributes that divide by what an empty image lacks (contrast, ink) are 0 there.
+
+    Args:
+        images: (n, h, w, c).
+        ground: the light of what grey drawings are on, in [0, 1]. On a bright one ink is what is dark; on one that is
+            neither bright nor dark no attribute speaks of ink.
     """
-    values = images.astype(np.float64) / 255
-    return {each.name: each.measure(values) for each in ATTRIBUTES if each.suits(images.shape[3])}
+    values, channels = images.astype(np.float64) / 255, images.shape[3]
+    suited = [each for each in ATTRIBUTES if each.suits(channels)]
+    if channels > 1 or ground <= EMPTY:
+        return {each.name: each.measure(values) for each in suited}
+    if ground < 1 - EMPTY:
+        return {each.name: each.measure(values) for each in suited if not each.drawing}
+    found = {each.name: each.measure(1 - values) for each in suited}
+    return found | {"light": 1 - found["light"]}
 
 
 def _grey(values: Float64[np.ndarray, "n h w c"]) -> Grey:

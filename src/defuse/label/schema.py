@@ -59,6 +59,8 @@ SELECT id FROM verdicts
 WHERE annotator = ? AND machine = 0 AND id NOT IN (SELECT verdict FROM undos) ORDER BY id DESC LIMIT 1
 """
 
+TAKEN_BACK = "SELECT 1 FROM undos WHERE key = ?"
+
 UNDO = "INSERT INTO undos (verdict, time, key) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
 
 

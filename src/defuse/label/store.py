@@ -115,6 +115,15 @@ class VerdictStore:
             last = self._connection.execute(schema.LAST, (annotator,)).fetchone()
             return last is not None and self._connection.execute(schema.UNDO, (*last, time, key)).rowcount == 1
 
+    def took_back(self, key: str) -> bool:
+        """Return whether an undo of this key is there.
+
+        Raises:
+            VerdictError: the file cannot be read.
+        """
+        with self._explained():
+            return self._connection.execute(schema.TAKEN_BACK, (key,)).fetchone() is not None
+
     @contextmanager
     def together(self) -> Iterator[None]:
         """Write all events of the block or, when it fails, none; they are on disk when it ends.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from defuse.data.attributes import ATTRIBUTES, Values, measure_attributes
+from defuse.data.attributes import ATTRIBUTES, Values, ground_of, measure_attributes
 from defuse.generators import Generator, reconstruct
 from defuse.records import LabelledImages, Purpose, Regions
 from defuse.types import ByteImages
@@ -50,7 +50,8 @@ def describe(
     """
     if not len(region) or not len(ordinary):
         return ()
-    found, usual = measure_attributes(region), measure_attributes(ordinary)
+    ground = ground_of(ordinary)
+    found, usual = (measure_attributes(images, ground) for images in (region, ordinary))
     traits = []
     for each in ATTRIBUTES:
         if each.name in found and each.name not in leave_out:

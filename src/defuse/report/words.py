@@ -183,13 +183,14 @@ def verified(context: ReportContext) -> str:
     if found is None:
         return ""
     given, repaired = (f"{100_000 * rate.value:,.0f}" for rate in (found.given, found.repaired))
-    gone = sum(not each.left for each in found.regions)
+    fates = Counter(each.fate for each in found.regions)
+    unsure = f", {fates['not found']} found on neither model" if fates["not found"] else ""
     names = context.class_names
     new = "; ".join(f"{names[each.label]} read as {names[each.predicted]} ({each.kept} kept)" for each in found.new)
     return (
         f"With fresh seeds and equal budget, {given} of 100,000 candidates were kept as failures of the given model, "
-        f"{repaired} of the repaired one. Matched by class and answer, {gone} of "
-        f"{count(len(found.regions), 'repaired region')} gone; new confusions with a region: {new or 'none'}."
+        f"{repaired} of the repaired one. Matched by class and answer, {fates['gone']} of "
+        f"{count(len(found.regions), 'repaired region')} gone{unsure}; new confusions with a region: {new or 'none'}."
     )
 
 

@@ -125,19 +125,24 @@ class Desk:
 
         return await self._open_writer().write(lambda store: store.add(verdict, key), then)
 
-    async def undo(self, annotator: str, key: str) -> Verdict | None:
-        """Take back a person's last verdict; return it, or None where there was none or the event is not new.
+    async def undo(self, annotator: str, key: str) -> tuple[Verdict | None, bool]:
+        """Take back a person's last verdict; return it (None where there is none) and whether this was done before.
 
         Raises:
             VerdictError: it could not be stored.
         """
         taken: list[Verdict | None] = [None]
+        before = [False]
+
+        def take(store: VerdictStore) -> bool:
+            before[0] = store.took_back(key)
+            return not before[0] and store.undo(annotator, key, time=now())
 
         def then() -> None:
             taken[0] = self.ledger.undo(annotator)
 
-        await self._open_writer().write(lambda store: store.undo(annotator, key, time=now()), then)
-        return taken[0]
+        await self._open_writer().write(take, then)
+        return taken[0], before[0]
 
     def open_to(self, annotator: str, region: str) -> bool:
         """Return whether a person may see what others said of a region: once they, or enough others, have spoken."""

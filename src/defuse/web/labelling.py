@@ -85,9 +85,9 @@ async def skip(body: SkipBody, desk: AtDesk, name: Writing) -> TaskView:
 async def undo(body: EventBody, desk: AtDesk, name: Writing) -> TaskView:
     """Take back one's last verdict, and show that region again."""
     _check_run(desk, body.run)
-    verdict = await desk.undo(name, f"page {body.key}")
+    verdict, before = await desk.undo(name, f"page {body.key}")
     if verdict is None:
-        raise HTTPException(409, "nothing to take back")
+        raise HTTPException(409, "stored before" if before else "nothing to take back")
     return _task(desk, name, verdict.region)
 
 
