@@ -13,7 +13,7 @@ from typing import Any
 import click
 import typer
 from generators_page import generators_page
-from mixture_page import mixture_page, mixture_plot
+from mixture_page import grouping_section, mixture_page, mixture_plot
 from planted_page import planted_page, planted_plot
 from repair_page import repair_page
 from results_table import results_table
@@ -98,6 +98,8 @@ def mixture() -> dict[Path, str]:
         return {}
     result, on_gpu = (json.loads(path.read_text(encoding="utf-8")) for path in paths)
     page, plot = NOTE + mixture_page(result, on_gpu), mixture_plot(result)
+    ways = RESULTS / "grouping.json"
+    page += grouping_section(json.loads(ways.read_text(encoding="utf-8"))) if ways.exists() else ""
     return {ROOT / "docs" / "mixture.md": page, ROOT / "docs" / "images" / "mixture.svg": plot}
 
 
