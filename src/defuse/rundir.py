@@ -207,9 +207,8 @@ class RunDir:
         """Folder of a round after the first."""
         return self.root / "rounds" / str(number)
 
-    @property
     def first_round(self) -> Path | None:
-        """Folder of the run that this folder is a later round of; None for a run by itself."""
+        """Return the folder of the run that this folder is a later round of; None for a run by itself."""
         base = self.root.parent.parent
         return base if self.root.parent.name == "rounds" and RunDir(base).manifest.exists() else None
 

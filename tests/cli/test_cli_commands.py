@@ -218,6 +218,8 @@ def test_rounds_are_told_in_a_table(defuse, finished, tmp_path):
         "regions",
         "test",
         "accuracy",
+        "turned",
+        "wrong",
         "bugs",
         "back",
         "folder",

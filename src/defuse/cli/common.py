@@ -48,7 +48,7 @@ def settle(
     from defuse.rundir import RunDir
     from defuse.workspace import stored_config
 
-    if out is not None and (first := RunDir(out).first_round):
+    if out is not None and (first := RunDir(out).first_round()):
         raise RunError(
             f"{out}: a later round of {first}, on the model that the round before left; go on with "
             f"`defuse run --rounds {out.name} --out {first}`, or look at {RunDir(out).report}"
