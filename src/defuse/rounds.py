@@ -88,21 +88,17 @@ def _runs(first: Run, count: int) -> Iterator[Run]:
 
 def _held(suite: Suite, model: Classifier) -> Suite:
     """Return the cases that a model passes."""
-    if not suite.cases:
-        return suite
-    blocked = {result.region for result in check(suite, model) if result.blocks}
+    blocked = _blocked(suite, model)
     return replace(suite, cases=tuple(case for case in suite.cases if case.region not in blocked))
 
 
 def _blocking(suites: Mapping[int, Suite], model: Classifier) -> tuple[str, ...]:
     """Return the cases of each round that a model does not pass."""
-    return tuple(
-        f"{number}/{result.region}"
-        for number, suite in suites.items()
-        if suite.cases
-        for result in check(suite, model)
-        if result.blocks
-    )
+    return tuple(f"{number}/{region}" for number, suite in suites.items() for region in _blocked(suite, model))
+
+
+def _blocked(suite: Suite, model: Classifier) -> list[str]:
+    return [result.region for result in check(suite, model) if result.blocks] if suite.cases else []
 
 
 def _summary(number: int, run: Run, results: Results, broken: Rate, back: tuple[str, ...]) -> RoundSummary:

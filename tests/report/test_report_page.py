@@ -247,10 +247,8 @@ def test_the_search_after_the_repair_is_told(context):
     verified = Verified(Rate(668, 100_000), Rate(31, 50_000), regions, (NewConfusion(0, 2, 5),))
     words = Reader(render(replace(context, verified=verified))).words
     assert "668 of 100,000 candidates were kept as failures of the given model, 62 of the repaired one" in words
-    assert (
-        "1 of 3 repaired regions gone, 1 found on neither model; new confusions with a region: bar read as cross"
-        in words
-    )
+    assert "1 of 3 repaired regions gone, 1 found on neither model; new confusions" in words
+    assert "new confusions with a region: bar read as cross (5 kept)" in words
     assert "r001 12 0 yes gone r002 7 3 yes left r003 1 0 no not found" in words
     assert "With fresh seeds" not in Reader(render(context)).words
 

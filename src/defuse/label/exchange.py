@@ -58,10 +58,9 @@ def import_csv(path: Path, regions: Regions, class_names: Sequence[str], *, time
     """Read the verdicts of people from a filled table.
 
     Only the columns ``region``, ``annotator``, ``answer``, ``label`` and, where it is there, ``given`` are read; other
-    columns may be missing. A row
-    without answer and label is one that nobody answered. The answer is ``class``, ``no clear class`` or
-    ``not an error``; with a label it may be left empty. The label is a class name or a class index; where a name is
-    also a number, the name counts. Comma and semicolon both separate.
+    columns may be missing. A row without answer and label is one that nobody answered. The answer is ``class``,
+    ``no clear class`` or ``not an error``; with a label it may be left empty. The label is a class name or a class
+    index; where a name is also a number, the name counts. Comma and semicolon both separate.
 
     Args:
         path: the CSV file, UTF-8.
