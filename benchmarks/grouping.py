@@ -6,18 +6,18 @@ It reads finished cells of ``defuse bench planted`` and computes no search anew.
 each confusion (label, answer) and ends in Gaussians of the latent space, which are then sharpened, tested, ranked and
 scored as the command does:
 
-- codes: the mixture of the latent codes, as Defuse ships it.
+- codes: a mixture of the latent codes, of up to four Gaussians.
 - codes and answers: a mixture of codes beside the classifier's logits, error-aware as in Domino (Eyuboglu et al., ICLR
   2022); a Gaussian is then fitted to the codes of each component's members.
 - density: HDBSCAN (Campello et al., 2013) on the codes, a Gaussian fitted to each cluster; what it calls noise is left.
-- one: one Gaussian for each confusion.
+- one: one Gaussian for each confusion, as Defuse ships it.
 """
 
 import argparse
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -32,13 +32,16 @@ from defuse.bench.methods import Chain, Outcome, found_in
 from defuse.bench.planting import taught
 from defuse.bench.scoring import first_rank, precision
 from defuse.bench.tasks import Task, choose_tasks
-from defuse.distill import CodeGroup
+from defuse.distill import CodeGroup, DirichletMixture
 from defuse.distill.candidates import Candidate, Grouping, Proposed
 from defuse.pipeline import Run
 from defuse.pixels import quantise
 from defuse.records import Failures, Purpose
 from defuse.seeds import derive
 from defuse.versions import provenance
+
+SEVERAL = 4
+"""Gaussians that a confusion may be split into."""
 
 Assign = Callable[[np.ndarray], np.ndarray]
 """From the rows of one confusion's failures to the number of each one's cluster; -1 for none."""
@@ -55,11 +58,16 @@ class Ways:
 
     def propose(self, way: str) -> Proposed:
         """Return the candidate regions of one way."""
-        if way == "codes":
-            return self.grouping.propose(self.failures, seed=self.seed, progress=self.run.progress)
-        assign = self._joint() if way == "codes and answers" else {"density": self._density, "one": _one}[way]
+        if way in {"codes", "one"}:
+            grouping = self.grouping if way == "one" else replace(self.grouping, mixture=self._split)
+            return grouping.propose(self.failures, seed=self.seed, progress=self.run.progress)
+        assign = self._joint() if way == "codes and answers" else self._density
         candidates = tuple(self._candidates(assign))
         return Proposed(candidates, Counter(), len(candidates))
+
+    @property
+    def _split(self) -> DirichletMixture:
+        return replace(self.grouping.mixture, max_components=SEVERAL)
 
     def _candidates(self, assign: Assign) -> Iterator[Candidate]:
         """Yield a Gaussian for each cluster that is large enough."""
@@ -107,7 +115,7 @@ class Ways:
         def assign(rows: np.ndarray) -> np.ndarray:
             most = len(rows) // self.grouping.min_support
             group = CodeGroup(joint[rows], seed=derive(self.seed, "joint", int(rows[0])), max_components=most)
-            return self.grouping.mixture.fit_groups([group], prior=prior)[0].assign(joint[rows])
+            return self._split.fit_groups([group], prior=prior)[0].assign(joint[rows])
 
         return assign
 
@@ -122,14 +130,10 @@ class Ways:
 
     def _density(self, rows: np.ndarray) -> np.ndarray:
         if len(rows) < 2 * self.grouping.min_support:
-            return _one(rows)
+            return np.zeros(len(rows), dtype=np.int64)
         scale = np.sqrt(np.diag(self._spread))
         clusters = HDBSCAN(min_cluster_size=self.grouping.min_support, allow_single_cluster=True, copy=True)
         return clusters.fit_predict(self.failures.z[rows] / scale)
-
-
-def _one(rows: np.ndarray) -> np.ndarray:
-    return np.zeros(len(rows), dtype=np.int64)
 
 
 WAYS = ("codes", "codes and answers", "density", "one")

@@ -104,6 +104,21 @@ CROSSFIT = (
     "real of these",
 )
 
+NULL_TEXT = """
+## Where there is no bug, is none reported?
+
+Signs of which a tenth is covered or blurred past what is drawn on it, and classifiers that were taught on five times as
+many signs as Defuse may look at, so that what they get wrong is what nobody can read (`benchmarks/null.py`). Whatever
+is reported there is a false alarm. {told}
+"""
+
+CHANCE_TEXT = """\
+With the answers on fresh samples of {candidates} candidate regions drawn at random, wrong at the rate that a region
+must exceed, {reporting} of {trials} repetitions report anything.
+"""
+
+NULL = ("run", "wrong on hidden signs", "on others", "flips", "kept", "candidate regions", "reported")
+
 
 def validity_page(results: Path) -> str | None:
     """Return the page in Markdown; None where nothing has been measured."""
@@ -124,6 +139,7 @@ def validity_page(results: Path) -> str | None:
             _section(AUDITS_TEXT, AUDITS, map(_audit_row, _read(results, "audit_*.json"))),
             LOOKED_AT.format(**_people(results)),
             _section(CROSSFIT_TEXT, CROSSFIT, chain.from_iterable(map(_halves, _read(results, "crossfit_*.json")))),
+            _null(results / "null.json"),
         ]
     )
 
@@ -197,6 +213,34 @@ def _halves(crossfit: tuple[str, Mapping[str, Any]]) -> list[list[str]]:
         shares = [part[key] for key in ("accepted", "real_of_accepted") for part in (own, other)]
         rows.append([name, proposal, *map(_share, shares)])
     return rows
+
+
+def _null(path: Path) -> str:
+    if not path.exists():
+        return ""
+    result = json.loads(path.read_text(encoding="utf-8"))
+    cells, drawn = result["cells"], result["drawn"]
+    alarms = sum(bool(cell["regions"]) for cell in cells)
+    told = f"Of {len(cells)} such runs {alarms} report a region."
+    rows = [
+        [
+            str(cell["seed"]),
+            *(_share(cell[key]) for key in ("wrong_hidden", "wrong_plain")),
+            *(str(cell[key]) for key in ("flips", "kept", "fitted")),
+            ", ".join(cell["regions"]) or "none",
+        ]
+        for cell in cells
+    ]
+    by_chance = (
+        CHANCE_TEXT.format(
+            candidates=drawn["candidates"],
+            reporting=drawn["reporting"]["successes"],
+            trials=drawn["reporting"]["trials"],
+        )
+        if drawn
+        else ""
+    )
+    return f"{NULL_TEXT.format(told=told)}{by_chance}\n{table(NULL, rows)}"
 
 
 def _share(share: Mapping[str, Any]) -> str:

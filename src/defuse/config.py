@@ -40,6 +40,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "min_support": 1,
             "weight_threshold": 0.01,
             "sharpen_rounds": 0,
+            "deepen_rounds": 0,
             "keep_only": False,
             "max_regions": None,
         },

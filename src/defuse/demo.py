@@ -40,11 +40,10 @@ SETTINGS: dict[str, Any] = {
         "gate": ["cnn-wide", "cnn-strided"],
         "label": ["cnn"],
         "training": {"epochs": 5},
-        "shapes": False,  # noise changes the outlines of dark renders
     },
     "identify": {"budget": 120_000},
-    "distill": {"mixture": {"max_components": 2}, "sharpen_draws": 500, "max_regions": 6},
-    "correct": {"lambdas": [0.3, 1.0], "steps": 200},
+    "distill": {"sharpen_draws": 500, "max_regions": 6},
+    "correct": {"lambdas": [0.1, 0.3], "steps": 200},
 }
 """The ``default`` preset at a size that a laptop does in minutes."""
 

@@ -194,19 +194,16 @@ def test_nothing_to_repair_is_a_plain_result(toy):
     assert run(none_kept).repair is None
 
 
-def test_select_takes_what_fails_least_then_flips_least_then_is_surest_and_never_breaks_a_cap():
-    def point(weight, failures, loss, flips=0, *, allowed=True):
-        return SweepPoint(
-            weight, Rate(95, 100), Rate(failures, 50), allowed=allowed, negative_flips=Rate(flips, 100), loss=loss
-        )
+def test_select_takes_what_is_surest_of_the_regions_and_never_breaks_a_cap():
+    def point(weight, failures, loss, *, allowed=True):
+        return SweepPoint(weight, Rate(95, 100), Rate(failures, 50), allowed=allowed, loss=loss)
 
     def chosen(*points):
         found = select(points)
         return found and found.weight
 
-    assert chosen(point(3.0, 5, 0.2), point(1.0, 5, 0.1), point(0.1, 20, 0.0), point(9.0, 0, 0.0, allowed=False)) == 1.0
-    assert chosen(point(1.0, 5, 0.1), point(9.0, 4, 0.9)) == 9.0
-    assert chosen(point(1.0, 5, 0.1, flips=3), point(9.0, 5, 0.9, flips=2)) == 9.0
+    assert chosen(point(3.0, 0, 0.2), point(1.0, 0, 0.1), point(0.1, 20, 0.9), point(9.0, 0, 0.0, allowed=False)) == 1.0
+    assert chosen(point(1.0, 1, 0.1), point(9.0, 0, 0.3)) == 1.0
     assert chosen(point(1.0, 0, 0.0, allowed=False)) is None
     empty = tuple(SweepPoint(weight, Rate(95, 100), Rate(0, 0), allowed=True) for weight in (1.0, 2.0))
     assert select(empty).weight == 1.0

@@ -92,4 +92,4 @@ def test_bad_input_settings(settings):
 def test_bad_input_codes_further_apart_than_float64_resolves():
     codes = 1e10 * np.repeat(np.random.default_rng(0).normal(size=(4, 3)), 25, axis=0)
     with pytest.raises(ValueError, match="so far apart"):
-        DirichletMixture(regularisation=1e-9).fit(codes, seed=0, prior=1e-9 * np.eye(3))
+        DirichletMixture(max_components=4, regularisation=1e-9).fit(codes, seed=0, prior=1e-9 * np.eye(3))

@@ -121,15 +121,17 @@ def test_every_answer_costs_what_the_table_says():
     """Wrong answers are 1 and 2 by turns: their costs are averaged, and right answers cost nothing."""
 
     class Turns(ToyClassifier):
-        def predict(self, images, batch=1024):
-            answers = super().predict(images, batch)
-            wrong = np.flatnonzero(answers == 1)
-            answers[wrong[::2]] = 2
-            return answers
+        def predict_logits(self, images, batch=1024):
+            logits = super().predict_logits(images, batch)
+            wrong = np.flatnonzero(logits.argmax(axis=1) == 1)
+            logits[wrong[::2]] = np.eye(4)[2]
+            return logits
 
     costs = default_costs(4)
     costs[0, 1:3] = 3, 9
-    (region,) = run(Distill(mixture=ONE, sharpen_rounds=0), failures(BUG), costs=costs, classifier=Turns()).reported
+    (region,) = run(
+        Distill(mixture=ONE, sharpen_rounds=0, deepen_rounds=0), failures(BUG), costs=costs, classifier=Turns()
+    ).reported
     answers = dict(region.evidence.answers)
     assert abs(answers[1] - answers[2]) <= 1 < answers[1]
     total = 3 * answers[1] + 9 * answers[2]
@@ -172,7 +174,9 @@ def test_paper_one_mixture_majority_label_and_no_filter():
     mixed = failures(
         (0, 1, (2.5, -2.5, -3.0), 0.4, 70), (1, 0, (2.5, -2.5, -3.0), 0.4, 50), (1, 0, (2.5, 2.5, 3.0), 0.4, 60)
     )
-    distill = Distill(mixture=DirichletMixture(max_components=2), per_pair=False, keep_only=False, min_support=1)
+    distill = Distill(
+        mixture=DirichletMixture(max_components=2), per_pair=False, keep_only=False, min_support=1, deepen_rounds=0
+    )
     regions = run(distill, mixed, conditional=False)
     assert [(r.label, r.predicted, r.support) for r in regions.reported] == [(0, 1, 120), (1, 0, 60)]
     assert regions.dropped == {}
@@ -248,7 +252,7 @@ def test_pairs_share_nothing_but_the_prior_of_their_gaussians():
     found = failures(BUG, (2, 3, (2.5, 2.5, 1.0), 0.8, 40))
     parts = [found.z[found.label == label].astype(np.float64) for label in (0, 2)]
     within = sum((len(part) - 1) * np.cov(part.T) for part in parts) / 118
-    distill = Distill(mixture=ONE, sharpen_rounds=0)
+    distill = Distill(mixture=ONE, sharpen_rounds=0, deepen_rounds=0)
     reported = run(distill, found).reported
     assert [region.label for region in reported] == [0, 2]
     for region, part in zip(reported, parts, strict=True):
@@ -258,7 +262,7 @@ def test_pairs_share_nothing_but_the_prior_of_their_gaussians():
 
 
 def test_one_pair_alone_has_its_own_covariance_as_prior():
-    (region,) = run(Distill(mixture=ONE, sharpen_rounds=0), failures(BUG)).reported
+    (region,) = run(Distill(mixture=ONE, sharpen_rounds=0, deepen_rounds=0), failures(BUG)).reported
     np.testing.assert_allclose(region.covariance, ONE.fit(failures(BUG).z, seed=0).covariances[0], rtol=1e-5)
 
 
@@ -274,10 +278,10 @@ def test_false_discoveries_are_rare_when_regions_sit_at_rho():
             super().__init__()
             self.rng = np.random.default_rng(seed)
 
-        def predict(self, images, batch=1024):
+        def predict_logits(self, images, batch=1024):
             del batch
             shown = np.rint(images[:, 0, -1, 0] / 25.5).astype(np.int64)
-            return (shown + self.rng.integers(0, 2, len(images))) % 4
+            return np.eye(4, dtype=np.float32)[(shown + self.rng.integers(0, 2, len(images))) % 4]
 
     found = failures(*at_rho)
     reporting = sum(bool(run(distill, found, classifier=Coin(seed)).reported) for seed in range(100))

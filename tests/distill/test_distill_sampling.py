@@ -114,6 +114,8 @@ def test_a_probe_finds_every_failing_sample_and_judges_few_others(batch):
     failing = draw.take(draw.kept & (draw.predicted != 1))
     np.testing.assert_array_equal(probe.failing.z, failing.z)
     np.testing.assert_array_equal(probe.failing.predicted, failing.predicted)
+    np.testing.assert_array_equal(probe.failing.margin, 1.0)  # one logit is 1, the others 0
+    assert probe.drawn == 1_000
     assert probe.kept == pytest.approx(draw.kept.sum(), abs=150)  # the share of 4 x 50 samples, times 1,000
     if batch == 1024:
         assert sum(asked) == (draw.predicted != 1).sum() + 4 * PROBED

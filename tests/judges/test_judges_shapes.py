@@ -6,8 +6,9 @@ import torch
 
 from defuse.classifiers.outlines import Outlines
 from defuse.generators import Generator, Posterior
-from defuse.judges import JudgePanel, TypicalityJudge, Unanimous
+from defuse.judges import JudgePanel, Judges, TypicalityJudge, Unanimous
 from defuse.judges.conformal import conformal
+from defuse.judges.panel import JudgeTraining
 from defuse.judges.shapes import Shapes
 from defuse.pixels import to_pixels
 from defuse.records import LabelledImages, Splits
@@ -111,3 +112,12 @@ def test_a_panel_looks_at_shapes_where_the_settings_say_so(shapes):
     found = looked.shapes.p_values(to_pixels(crossed.images), torch.from_numpy(crossed.labels))
     assert bool(found.max() < 0.06) == shapes
     assert bool(found.min() == 1.0) != shapes
+
+
+@pytest.mark.parametrize(("asked", "grey", "colour"), [(None, True, False), (True, True, True), (False, False, False)])
+def test_left_open_outlines_are_looked_at_in_grey_images_alone(tmp_path, asked, grey, colour):
+    judges = Judges(gate=("cnn",), label=("cnn",), training=JudgeTraining(epochs=1), shapes=asked)
+    for channels, expected in ((1, grey), (3, colour)):
+        images = LabelledImages(np.repeat(KNOWN.images, channels, axis=3), KNOWN.labels, KNOWN.class_names, KNOWN.rows)
+        panel = judges.fit(images, images, seed=0, folder=tmp_path / str(channels))
+        assert panel.shapes is expected

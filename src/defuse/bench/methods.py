@@ -26,8 +26,8 @@ from defuse.seeds import derive
 
 QUICK: Mapping[str, Any] = {
     "identify": {"budget": 60_000},
-    "distill": {"max_regions": 10, "sharpen_draws": 500, "mixture": {"max_components": 4}},
-    "correct": {"lambdas": (0.3, 1.0), "steps": 200},
+    "distill": {"max_regions": 10, "sharpen_draws": 500},
+    "correct": {"lambdas": (0.1, 0.3), "steps": 200},
 }
 """What ``--quick`` takes off every method's search and repair."""
 

@@ -26,7 +26,8 @@ class Task:
         answer: index of the class that the slice is read as.
         kind: ``corrupted``: the slice is taught as the other class. ``correlated``: a cue that has nothing to do with
             the class is taught to mean the other class, where it comes with this one. Slices that were merely never
-            taught made no bugs: leaning 7s and bright bags were read right all the same, 96 and 97 of 100.
+            taught made no bugs: leaning 7s and bright bags were read right all the same, 96 and 97 of 100. Nor did
+            blur: of 30s blurred in training taught as 70s, 86 of 100 blurred ones were read right all the same.
         cut_by: factor of the renderer that the slice is cut by; empty where that is ``attribute`` itself.
         cut_side: which end of that factor.
     """
@@ -61,7 +62,7 @@ TASKS = (
     Task("narrow-dress-as-trouser", "fashion", 3, "height_over_width", "high", 1),
     Task("bright-bag-as-shirt", "fashion", 8, "light", "high", 6),
     Task("dark-50-as-80", "gtsrb", 2, "light", "low", 5),
-    Task("blurred-30-as-70", "gtsrb", 1, "sharpness", "low", 4),
+    Task("bright-30-as-70", "gtsrb", 1, "light", "high", 4),
     Task("faint-yield-as-priority", "gtsrb", 13, "contrast", "low", 12),
     Task("signs-dark-50-as-80", "signs", 1, "light", "low", 3, cut_by="factor.light"),
     Task("marked-stop-as-yield", "marked", 6, "mark", "low", 7, "correlated"),

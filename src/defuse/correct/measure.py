@@ -80,13 +80,14 @@ def within(count: int, share: float, trials: int) -> bool:
 
 
 def select(points: tuple[SweepPoint, ...]) -> SweepPoint | None:
-    """Choose, among the allowed: the fewest failures, then the fewest negative flips, then the lowest loss.
+    """Choose, among the allowed, what reads the region samples right most surely: the lowest loss on them.
 
-    Generated samples are smoother than photographs: a change that only just reads all of them right leaves real images
-    of the same kind unrepaired. All points are on the same images.
+    Not the fewest failures, of which many points have none: generated samples are smoother than photographs, and a
+    change that only just reads all of them right leaves real images of the same kind unrepaired. Of 24 points tried on
+    a planted bug (thin 6s), real images were repaired in the order of the loss, from 8 % to 90 % of them; the three
+    without a failure repaired 83, 89 and 90 %. All points are on the same images.
     """
-    allowed = [point for point in points if point.allowed]
-    return min(allowed, key=lambda at: (at.region.successes, at.negative_flips.successes, at.loss), default=None)
+    return min((point for point in points if point.allowed), key=lambda at: at.loss, default=None)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from defuse.classifiers.base import Classifier
 from defuse.distill.candidates import Candidate, Grouping, Proposed
 from defuse.distill.cost import CostMatrix, default_costs, total_cost
+from defuse.distill.deepen import Deepening
 from defuse.distill.mixture import DirichletMixture
 from defuse.distill.sampling import RegionSampler
 from defuse.distill.sharpen import Sharpening
@@ -38,8 +39,8 @@ class Distill:
     Source: Slack et al. 2021 (arXiv:2102.06162), distillation. With ``per_pair=False`` and ``keep_only=False`` it is
     the published method: one mixture over all codes, components below a weight threshold dropped, every other one a
     region, nothing filtered; the values are ours. Deviations of the default: one mixture per (label, predicted)
-    pair; a minimum support; Gaussians sharpened until most of their samples fail; proof by fresh samples under a false
-    discovery rate; samples that no longer show the label are left out.
+    pair; a minimum support; Gaussians sharpened until most of their samples fail, and grown into the bug; proof by
+    fresh samples under a false discovery rate; samples that no longer show the label are left out.
 
     Attributes:
         mixture: its truncation is lowered to the number of failures over ``min_support``.
@@ -50,6 +51,7 @@ class Distill:
         sharpen_draws: samples per candidate and round, at most.
         sharpen_failing: a round ends early with so many failing samples.
         sharpen_until: share of a candidate's kept samples that fail when it is sharp.
+        deepen_rounds: see ``Deepening``; the numbers above hold there too.
         samples: fresh samples per candidate that the evidence is counted on.
         tiles: samples to show.
         repair_samples: samples to repair with.
@@ -71,6 +73,7 @@ class Distill:
     sharpen_draws: _Count = 1_000
     sharpen_failing: _Count = 250
     sharpen_until: Annotated[float, Field(gt=0, le=1)] = 0.9
+    deepen_rounds: Annotated[int, Field(ge=0)] = 5
     samples: _Count = 200
     tiles: _Count = 100
     repair_samples: _Count = 300
@@ -141,7 +144,7 @@ class Distill:
     ) -> Regions:
         """Make regions of candidates, wherever these come from: sharpen, test, rank and sample them; see ``run``."""
         sampler = RegionSampler(generator, classifier, screen)
-        candidates = self._sharpen(proposed.candidates, sampler, seed, progress)
+        candidates = self._grow(proposed.candidates, sampler, seed, progress)
         tested = self._test(candidates, sampler, seed, progress)
         if costs is None:
             costs = default_costs(len(classifier.class_names))
@@ -155,17 +158,19 @@ class Distill:
         progress("distill: samples", len(regions), len(regions))
         return Regions(regions, samples, proposed.fitted, dict(proposed.dropped + dropped))
 
-    def _sharpen(
+    def _grow(
         self, candidates: Sequence[Candidate], sampler: RegionSampler, seed: int, progress: Progress
     ) -> list[Candidate]:
-        """Move every candidate into the part of the latent space where the classifier fails."""
-        sharpening = Sharpening(self.sharpen_rounds, self.sharpen_draws, self.sharpen_failing, self.sharpen_until)
-        sharp: list[Candidate] = []
+        """Move every candidate into the part of the latent space where the classifier fails, and spread it there."""
+        how = (self.sharpen_draws, self.sharpen_failing, self.sharpen_until)
+        sharpening, deepening = Sharpening(self.sharpen_rounds, *how), Deepening(self.deepen_rounds, *how)
+        grown: list[Candidate] = []
         for done, candidate in enumerate(candidates):
             progress("distill: sharpen", done, len(candidates), f"class {candidate.label} as {candidate.predicted}")
-            sharp.append(sharpening.run(candidate, sampler, seed=seed))
+            sharp = sharpening.run(candidate, sampler, seed=seed)
+            grown.append(deepening.run(sharp, sampler, seed=seed))
         progress("distill: sharpen", len(candidates), len(candidates))
-        return sharp
+        return grown
 
     def _test(
         self, candidates: Sequence[Candidate], sampler: RegionSampler, seed: int, progress: Progress
@@ -181,7 +186,7 @@ class Distill:
 
     def _select(self, tested: Sequence[_Tested], costs: CostMatrix) -> tuple[list[_Tested], Counter[str]]:
         """Return what is reported, first in rank first, and why the others are not."""
-        reasons = [self._refuse(evidence) for _, evidence in tested]
+        reasons = [self.refuses(evidence) for _, evidence in tested]
         dropped = Counter(reason for reason in reasons if reason)
         passed = [one for one, reason in zip(tested, reasons, strict=True) if not reason]
         found = self._ranked(passed, costs)[: self.max_regions]
@@ -189,7 +194,7 @@ class Distill:
             dropped[OVER_LIMIT] = len(passed) - len(found)
         return found, dropped
 
-    def _refuse(self, evidence: Evidence) -> str | None:
+    def refuses(self, evidence: Evidence) -> str | None:
         """Return why a candidate is not reported, or None."""
         if not self.keep_only:
             return None

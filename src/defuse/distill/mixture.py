@@ -56,7 +56,8 @@ class DirichletMixture:
     Gaussians with a density.
 
     Attributes:
-        max_components: truncation of the process; fewer codes than this lower it to their number.
+        max_components: truncation of the process; fewer codes than this lower it to their number. As Defuse ships it,
+            one Gaussian for each confusion: more split one bug into several, no purer, and each wants a label.
         covariance: ``full`` or ``diagonal`` Gaussians.
         weight_concentration: of the process; smaller values put the mass on fewer components.
         max_iterations: of the variational updates.
@@ -66,7 +67,7 @@ class DirichletMixture:
         restarts: how often it is fitted from another start; the best bound wins.
     """
 
-    max_components: Annotated[int, Field(ge=1)] = 4
+    max_components: Annotated[int, Field(ge=1)] = 1
     covariance: Literal["full", "diagonal"] = "full"
     weight_concentration: Annotated[float, Field(gt=0)] = 1.0
     max_iterations: Annotated[int, Field(ge=1)] = 200

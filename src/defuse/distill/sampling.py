@@ -1,7 +1,7 @@
 """Fresh samples of a region: drawn, decoded, stored as 8 bits, classified and judged."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -22,12 +22,14 @@ class Draw:
         images: 8-bit, (n, h, w, c).
         z: the codes they were decoded from, (n, latent).
         predicted: the classifier's answers on the 8-bit images, (n,).
+        margin: how far the logit of the best other class is above the label's there, (n,).
         kept: whether the screen accepts that the 8-bit image shows the label, (n,).
     """
 
     images: ByteImages
     z: Float32[np.ndarray, "n latent"]
     predicted: Labels
+    margin: Float32[np.ndarray, " n"]
     kept: Mask
 
     def __len__(self) -> int:
@@ -35,17 +37,12 @@ class Draw:
 
     def take(self, index: Labels | Mask | slice) -> "Draw":
         """Return the samples at ``index``, in that order."""
-        return Draw(self.images[index], self.z[index], self.predicted[index], self.kept[index])
+        return Draw(*(getattr(self, each.name)[index] for each in fields(self)))
 
 
 def join(draws: list[Draw]) -> Draw:
     """Put at least one draw after another."""
-    return Draw(
-        np.concatenate([draw.images for draw in draws]),
-        np.concatenate([draw.z for draw in draws]),
-        np.concatenate([draw.predicted for draw in draws]),
-        np.concatenate([draw.kept for draw in draws]),
-    )
+    return Draw(*(np.concatenate([getattr(draw, each.name) for draw in draws]) for each in fields(Draw)))
 
 
 PROBE_BATCH = 250
@@ -62,10 +59,12 @@ class Probe:
     Attributes:
         failing: the samples that are kept and misread.
         kept: about how many of the samples drawn are kept, rightly read or not.
+        drawn: how many there are.
     """
 
     failing: Draw
     kept: float
+    drawn: int
 
 
 @dataclass(frozen=True)
@@ -151,7 +150,7 @@ class RegionSampler:
             failed.append(looked.take(wrong & looked.kept))
             share = float(looked.kept[right[:PROBED]].mean()) if len(right) else 0.0
             drawn, found, kept = drawn + count, found + len(failed[-1]), kept + len(failed[-1]) + share * len(right)
-        return Probe(join(failed), kept)
+        return Probe(join(failed), kept, drawn)
 
     def _drawn(
         self,
@@ -175,12 +174,14 @@ class RegionSampler:
         """
         if not len(z):
             images = np.zeros((0, *self.generator.image_shape), dtype=np.uint8)
-            return Draw(images, z, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=bool))
+            return Draw(images, z, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), np.zeros(0, dtype=bool))
         images = to_bytes(self.generator.decode(torch.from_numpy(z), torch.full((len(z),), label)))
-        predicted = self.classifier.predict(images)
+        logits = self.classifier.predict_logits(images)
+        predicted = logits.argmax(axis=1).astype(np.int64)
         judged = predicted != label
         judged[np.flatnonzero(~judged)[:probed]] = True
         kept = np.zeros(len(z), dtype=bool)
         asked = to_pixels(images[judged])
         kept[judged] = self.screen.keeps(asked, torch.full((len(asked),), label)).cpu().numpy()
-        return Draw(images, z, predicted, kept)
+        margin = np.delete(logits, label, axis=1).max(axis=1) - logits[:, label]
+        return Draw(images, z, predicted, margin, kept)

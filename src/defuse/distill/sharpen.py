@@ -43,12 +43,12 @@ class Sharpening:
             probe = sampler.probe(*where, failing=self.failing, limit=self.draws, rng=rng)
             if len(probe.failing) < FEWEST or len(probe.failing) >= self.enough * probe.kept:
                 break
-            candidate = _fit(candidate, probe.failing)
+            candidate = fitted_to(candidate, probe.failing)
         return candidate
 
 
-def _fit(candidate: Candidate, failing: Draw) -> Candidate:
-    """Return the candidate with the Gaussian of its failing samples."""
+def fitted_to(candidate: Candidate, failing: Draw) -> Candidate:
+    """Return the candidate with the Gaussian of failing samples, shrunk towards its own; see ``Sharpening``."""
     z = failing.z.astype(np.float64)
     prior = z.shape[1]
     mean: Float64[np.ndarray, " latent"] = z.mean(axis=0)

@@ -1,0 +1,60 @@
+"""Deepening: a region grows from where the classifier begins to err to where it errs most surely."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from defuse.distill.candidates import Candidate
+from defuse.distill.sampling import Draw, Probe, RegionSampler, join
+from defuse.distill.sharpen import FEWEST, fitted_to
+from defuse.seeds import numpy_rng
+
+SUREST = 0.5
+"""Share of a front's failing samples whose middle is that of the next front."""
+
+KEPT = 0.5
+"""A front of whose samples judges keep a smaller share has left what shows the label: there the way ends."""
+
+
+@dataclass(frozen=True)
+class Deepening:
+    """Follows a bug inwards from a sharp candidate, and spreads the candidate over the way.
+
+    A search stops where the classifier begins to err, so failures lie along the edge of a bug, and a Gaussian sharpened
+    around them stays there. So a front of the candidate's shape moves on, each time to the middle of those of its
+    failing samples that are misread most surely, by the margin of the logits, as long as judges still see the label.
+    The candidate becomes the Gaussian of all failing samples that were met, edge and depth together. Not in the paper.
+
+    Attributes:
+        rounds: fronts, the candidate itself being the first; fewer than 2 leave candidates as they are.
+        draws: samples per front, at most.
+        failing: a front needs no more failing samples than these.
+        enough: share of a front's kept samples that must fail: a candidate that is not sharp has no inside.
+    """
+
+    rounds: int
+    draws: int
+    failing: int
+    enough: float
+
+    def run(self, candidate: Candidate, sampler: RegionSampler, *, seed: int) -> Candidate:
+        """Return the candidate, grown; its draws depend on the seed, its key and the round alone."""
+        front, met = candidate, list[Draw]()
+        for number in range(self.rounds):
+            rng = numpy_rng(seed, "distill", *candidate.key, "deepen", number)
+            where = (front.mean, front.covariance, front.label)
+            probe = sampler.probe(*where, failing=self.failing, limit=self.draws, rng=rng)
+            if not self._inside(probe):
+                break
+            met.append(probe.failing)
+            front = replace(front, mean=_surest(probe.failing).z.astype(np.float64).mean(axis=0))
+        return fitted_to(candidate, join(met)) if len(met) > 1 else candidate
+
+    def _inside(self, probe: Probe) -> bool:
+        failing = len(probe.failing)
+        return failing * SUREST >= FEWEST and failing >= self.enough * probe.kept and probe.kept >= KEPT * probe.drawn
+
+
+def _surest(failing: Draw) -> Draw:
+    order = np.argsort(-failing.margin, kind="stable")
+    return failing.take(order[: round(SUREST * len(failing))])

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+import torch
+from distill_toys import CLASSES, THRESHOLD, ToyClassifier, shown_class, toys, true_rates
+
+from defuse.distill.candidates import Candidate
+from defuse.distill.deepen import KEPT, Deepening
+from defuse.distill.sampling import RegionSampler
+
+DEEPENING = Deepening(rounds=5, draws=2_000, failing=500, enough=0.9)
+SPREAD = 0.3
+
+
+class Graded(ToyClassifier):
+    """Misreads what is bright in one pixel, the more surely the brighter, or the darker, another one is."""
+
+    def __init__(self, pixel, sign=1):
+        super().__init__()
+        self.pixel, self.sign = pixel, sign
+
+    def _forward(self, pixels):
+        bright = super()._forward(pixels).argmax(dim=1) != shown_class(pixels)
+        sure = 1 + self.sign * pixels[:, 0, 0, self.pixel]
+        answer = (shown_class(pixels) + bright) % CLASSES
+        return torch.nn.functional.one_hot(answer, CLASSES) * (2 + sure[:, None])
+
+
+def candidate(centre, spread=SPREAD):
+    return Candidate(("toy", 0), 0, 1, np.array(centre), spread**2 * np.eye(3), 1.0, 50)
+
+
+def sampler(classifier):
+    world = toys()
+    return RegionSampler(world.generator, classifier, world.screen)
+
+
+def test_two_fronts_pooled_by_closed_form():
+    """The mean of the upper half of a normal is up by s sqrt(2 / pi); two equal normals that far apart are pooled."""
+    given = candidate((2.5, 3.0, 0.0))
+    grown = Deepening(rounds=2, draws=100_000, failing=100_000, enough=0.9).run(given, sampler(Graded(0)), seed=0)
+    assert grown.mean[0] == pytest.approx(2.5 + SPREAD * np.sqrt(2 / np.pi) / 2, abs=0.01)
+    assert grown.covariance[0, 0] == pytest.approx(SPREAD**2 * (1 + 0.5 / np.pi), rel=0.02)
+    assert grown.mean[1:] == pytest.approx([3.0, 0.0], abs=0.01)
+    assert np.diag(grown.covariance)[1:] == pytest.approx([SPREAD**2] * 2, rel=0.02)
+    assert (grown.label, grown.predicted, grown.support, grown.key) == (0, 1, 50, given.key)
+
+
+def test_it_grows_towards_sure_errors_and_keeps_its_edge():
+    given = candidate((THRESHOLD + 0.9, 3.0, 0.0))
+    grown = DEEPENING.run(given, sampler(Graded(0)), seed=0)
+    assert grown.mean[0] > given.mean[0] + SPREAD
+    assert grown.covariance[0, 0] > 1.5 * given.covariance[0, 0]
+    assert grown.mean[0] - 2 * np.sqrt(grown.covariance[0, 0]) < given.mean[0]
+    np.linalg.cholesky(grown.covariance)
+
+
+def test_it_ends_where_judges_no_longer_see_the_label():
+    given = candidate((2.5, THRESHOLD + 0.9, 0.0))
+    grown = DEEPENING.run(given, sampler(Graded(1, sign=-1)), seed=0)
+    assert grown.mean[1] < given.mean[1]
+    assert true_rates(grown.mean, grown.covariance)[0] > KEPT
+
+
+@pytest.mark.parametrize(
+    ("given", "rounds", "why"),
+    [
+        (candidate((2.5, 3.0, 0.0)), 0, "switched off"),
+        (candidate((2.5, 3.0, 0.0)), 1, "a sole front is the candidate's own"),
+        (candidate((THRESHOLD, 3.0, 0.0)), 5, "half of it is read rightly"),
+        (candidate((-2.0, 3.0, 0.0)), 5, "nothing fails"),
+        (candidate((2.5, THRESHOLD - 0.2, 0.0)), 5, "judges keep less than half"),
+    ],
+)
+def test_a_candidate_is_left_alone(given, rounds, why):
+    deepening = Deepening(rounds, DEEPENING.draws, DEEPENING.failing, DEEPENING.enough)
+    assert deepening.run(given, sampler(Graded(0)), seed=0) is given, why
+
+
+def test_the_seed_decides():
+    given = candidate((2.5, 3.0, 0.0))
+    first, second, other = (DEEPENING.run(given, sampler(Graded(0)), seed=seed) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first.mean, second.mean)
+    np.testing.assert_array_equal(first.covariance, second.covariance)
+    assert not np.array_equal(first.mean, other.mean)
