@@ -108,10 +108,9 @@ def planted() -> dict[Path, str]:
     path = RESULTS / "planted.json"
     if not path.exists():
         return {}
-    result, newer = json.loads(path.read_text(encoding="utf-8")), RESULTS / "planted_since.json"
-    since = json.loads(newer.read_text(encoding="utf-8")) if newer.exists() else None
+    result = json.loads(path.read_text(encoding="utf-8"))
     plot = ROOT / "docs" / "images" / "planted.svg"
-    return {ROOT / "docs" / "planted.md": NOTE + planted_page(result, since), plot: planted_plot(result)}
+    return {ROOT / "docs" / "planted.md": NOTE + planted_page(result), plot: planted_plot(result)}
 
 
 def validity() -> dict[Path, str]:
