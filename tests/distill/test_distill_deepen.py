@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from defuse.distill.candidates import Candidate
 from defuse.distill.deepen import KEPT, Deepening
 from defuse.distill.sampling import RegionSampler
 
-DEEPENING = Deepening(rounds=5, draws=2_000, failing=500, enough=0.9)
+DEEPENING = Deepening(support=20, rounds=5, draws=2_000, failing=500, enough=0.9)
 SPREAD = 0.3
 
 
@@ -37,7 +39,7 @@ def sampler(classifier):
 def test_two_fronts_pooled_by_closed_form():
     """The mean of the upper half of a normal is up by s sqrt(2 / pi); two equal normals that far apart are pooled."""
     given = candidate((2.5, 3.0, 0.0))
-    grown = Deepening(rounds=2, draws=100_000, failing=100_000, enough=0.9).run(given, sampler(Graded(0)), seed=0)
+    grown = Deepening(20, rounds=2, draws=100_000, failing=100_000, enough=0.9).run(given, sampler(Graded(0)), seed=0)
     assert grown.mean[0] == pytest.approx(2.5 + SPREAD * np.sqrt(2 / np.pi) / 2, abs=0.01)
     assert grown.covariance[0, 0] == pytest.approx(SPREAD**2 * (1 + 0.5 / np.pi), rel=0.02)
     assert grown.mean[1:] == pytest.approx([3.0, 0.0], abs=0.01)
@@ -69,10 +71,11 @@ def test_it_ends_where_judges_no_longer_see_the_label():
         (candidate((THRESHOLD, 3.0, 0.0)), 5, "half of it is read rightly"),
         (candidate((-2.0, 3.0, 0.0)), 5, "nothing fails"),
         (candidate((2.5, THRESHOLD - 0.2, 0.0)), 5, "judges keep less than half"),
+        (replace(candidate((2.5, 3.0, 0.0)), support=19), 5, "the search met it too rarely"),
     ],
 )
 def test_a_candidate_is_left_alone(given, rounds, why):
-    deepening = Deepening(rounds, DEEPENING.draws, DEEPENING.failing, DEEPENING.enough)
+    deepening = Deepening(20, rounds, DEEPENING.draws, DEEPENING.failing, DEEPENING.enough)
     assert deepening.run(given, sampler(Graded(0)), seed=0) is given, why
 
 

@@ -51,7 +51,8 @@ class Distill:
         sharpen_draws: samples per candidate and round, at most.
         sharpen_failing: a round ends early with so many failing samples.
         sharpen_until: share of a candidate's kept samples that fail when it is sharp.
-        deepen_rounds: see ``Deepening``; the numbers above hold there too.
+        deepen_support: a candidate of fewer failures is not grown; see ``Deepening``.
+        deepen_rounds: see ``Deepening``; draws and shares are those of the sharpening.
         samples: fresh samples per candidate that the evidence is counted on.
         tiles: samples to show.
         repair_samples: samples to repair with.
@@ -73,6 +74,7 @@ class Distill:
     sharpen_draws: _Count = 1_000
     sharpen_failing: _Count = 250
     sharpen_until: Annotated[float, Field(gt=0, le=1)] = 0.9
+    deepen_support: _Count = 20
     deepen_rounds: Annotated[int, Field(ge=0)] = 5
     samples: _Count = 200
     tiles: _Count = 100
@@ -163,7 +165,8 @@ class Distill:
     ) -> list[Candidate]:
         """Move every candidate into the part of the latent space where the classifier fails, and spread it there."""
         how = (self.sharpen_draws, self.sharpen_failing, self.sharpen_until)
-        sharpening, deepening = Sharpening(self.sharpen_rounds, *how), Deepening(self.deepen_rounds, *how)
+        sharpening = Sharpening(self.sharpen_rounds, *how)
+        deepening = Deepening(self.deepen_support, self.deepen_rounds, *how)
         grown: list[Candidate] = []
         for done, candidate in enumerate(candidates):
             progress("distill: sharpen", done, len(candidates), f"class {candidate.label} as {candidate.predicted}")
