@@ -2,7 +2,7 @@
 
 python benchmarks/null.py --runs 20 --out runs/null
 
-A tenth of the signs is covered or blurred past what is drawn on them. Each run renders its own signs, and teaches a
+A tenth of the signs is hazed or blurred past what is drawn on them. Each run renders its own signs, and teaches a
 classifier on five times as many as Defuse may look at, so that its judges, which know less, cannot know better: what
 it gets wrong is what nobody can read. Any region that such a run reports is a false alarm. Every run is a cell of its
 own; the same command goes on where an interrupted one stopped.
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from main_job import RESULTS
 
-from defuse.classifiers import TorchClassifier, Training, build_network, train
+from defuse.classifiers import TorchClassifier, Training, build_network, load_weights, save_weights, train
 from defuse.cli.bars import Bars
 from defuse.config import build_config
 from defuse.data import SIGN_NAMES, SignSettings, render
@@ -34,7 +34,7 @@ from defuse.rundir import RunDir, read_json, write_json
 from defuse.seeds import derive, numpy_rng
 from defuse.summary import Share
 from defuse.types import Mask
-from defuse.versions import provenance
+from defuse.versions import commit, provenance
 from defuse.workspace import stored_config
 
 PARTS = ("train", "validation", "test")
@@ -42,8 +42,8 @@ SIGNS = {"train": 30_000, "validation": 1_500, "test": 5_000}
 KNOWN = 6_000
 """How many of those to train on Defuse may look at."""
 
-HIDDEN: tuple[Mapping[str, tuple[float, float]], ...] = ({"cover": (0.75, 0.95)}, {"blur": (2.5, 4.0)})
-"""What is past reading: a disc over three quarters of the sign or more; a blur wider than a figure's strokes."""
+HIDDEN: tuple[Mapping[str, tuple[float, float]], ...] = ({"contrast": (0.0, 0.02)}, {"blur": (3.5, 4.0)})
+"""What is past reading: haze that leaves next to nothing; a blur wider than a figure's strokes are apart."""
 
 SHARE = 0.05
 """Share of the signs that each of these is done to."""
@@ -58,16 +58,19 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--budget", type=int, default=100_000, help="candidates of each search")
     parser.add_argument("--out", type=Path, default=Path("runs/null"), help="folder of the runs and their cells")
-    parser.add_argument("--answers-of", type=Path, metavar="RUN", help="folder of a finished run")
-    parser.add_argument("--json", type=Path, default=RESULTS / "null.json")
+    parser.add_argument(
+        "--answers-of", type=Path, metavar="RUN", help="folder of a finished run that trained its own classifier"
+    )
+    parser.add_argument("--json", type=Path, help="[default: benchmarks/results/null.json; with --quick, in --out]")
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, to see that it works")
     options = parser.parse_args()
     small = 10 if options.quick else 1
     made = provenance(f"python benchmarks/null.py --runs {options.runs} --budget {options.budget}")
     with Bars(quiet=False) as bars:
-        cells = [cell(seed, options.out, options.budget // small, small, bars) for seed in range(options.runs)]
         drawn = chance(options.answers_of, bars) if options.answers_of else None
-    write_json(options.json, {"figures": figures(cells, drawn), "cells": cells, "drawn": drawn, **made})
+        cells = [cell(seed, options.out, options.budget // small, small, bars) for seed in range(options.runs)]
+    result = {"figures": figures(cells, drawn), "cells": cells, "drawn": drawn, "quick": options.quick, **made}
+    write_json(options.json or (options.out if options.quick else RESULTS) / "null.json", result)
     print(json.dumps(figures(cells, drawn), indent=2))
 
 
@@ -82,7 +85,8 @@ def figures(cells: list[dict[str, Any]], drawn: dict[str, Any] | None) -> dict[s
 
 def cell(seed: int, out: Path, budget: int, small: int, progress: Progress) -> dict[str, Any]:
     """Return one run's result, read where it is there already."""
-    path = out / f"{seed}_{budget}.json"
+    name = f"{seed}_{budget}" + ("_quick" if small > 1 else "")
+    path, weights = out / f"{name}.json", out / f"{name}.safetensors"
     if path.exists():
         stored: dict[str, Any] = read_json(path)
         return stored
@@ -90,15 +94,21 @@ def cell(seed: int, out: Path, budget: int, small: int, progress: Progress) -> d
     splits = Splits(lesson.take(np.arange(KNOWN // small)), validation, test)
     module = build_network("resnet", channels=3, classes=len(lesson.class_names), size=32, seed=derive(seed, "weights"))
     classifier = TorchClassifier(module, lesson.class_names, device=pick_device())
-    train(module, lesson, splits.validation, TAUGHT, seed=derive(seed, "training"), progress=progress)
+    if weights.exists():
+        load_weights(weights, module)
+    else:
+        train(module, lesson, splits.validation, TAUGHT, seed=derive(seed, "training"), progress=progress)
+        out.mkdir(parents=True, exist_ok=True)
+        save_weights(weights, module)
     wrong, hidden = ~classifier.reads_right(test), _hidden(len(test))
     settings = {"seed": seed, "identify": {"budget": budget}, "generator": {"min_reconstruction": 0}}
     config = build_config(settings, where="null", defaults={"data": {"source": "signs"}})
-    with Run(config, out / f"run-{seed}-{budget}", classifier=classifier, splits=splits, progress=progress) as run:
+    with Run(config, out / f"run-{name}", classifier=classifier, splits=splits, progress=progress) as run:
         regions, search = run.regions, run.identified.search
         names = splits.class_names
         result = {
             "seed": seed,
+            "commit": commit(),
             "wrong_hidden": _share(wrong[hidden]),
             "wrong_plain": _share(wrong[~hidden]),
             "flips": sum(count.flips for count in search.counts),

@@ -53,7 +53,7 @@ GROUPING_SAYS = """
 Every way finds both bugs first. The mixture of codes splits them into more regions than the others do, which are no
 purer, and one Gaussian for each confusion makes the fewest. It costs the repair nothing: with another seed real thin 6s
 were repaired to 80 % in place of 63 % (10 regions in place of 16), real thick 3s to 88 in place of 89 % (11 in place of
-18; regions grown). In the regions that match, of [ten of twelve planted bugs](planted.md), 94 % of the samples lie in
+18; regions grown). In the regions that match, of [ten of twelve planted bugs](planted.md), 95 % of the samples lie in
 the planted slice (median; at least 82 %). So Defuse ships one. Two bugs of one confusion it cannot tell apart at once:
 raise `distill.mixture.max_components` for that, or search again after the repair (`--rounds`).
 """

@@ -6,8 +6,8 @@ from typing import Any
 
 HEADER = (
     "| data | preset | regions | region failures before | control | after | test accuracy before | after | "
-    "negative flips | minutes |\n"
-    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+    "negative flips | minutes | commit |\n"
+    "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
 )
 
 
@@ -27,7 +27,7 @@ def _row(result: dict[str, Any]) -> str:
         cells += [_percent(repair[when]["region_failure_rate"], 1) for when in ("before", "control", "after")]
         cells += [_percent(repair[when]["test_accuracy"], 2) for when in ("before", "after")]
         cells.append(_percent(repair["negative_flips"], 2))
-    cells.append(f"{result['seconds'] / 60:.0f}")
+    cells += [f"{result['seconds'] / 60:.0f}", result["commit"]]
     return f"| {' | '.join(cells)} |\n"
 
 

@@ -28,9 +28,12 @@ class Timings:
     def of(self, stage: str, *, done: bool = False) -> Iterator[None]:
         """Add the time of a block, however it ends, to the stage's seconds; write what marks it as done after that.
 
-        Nothing is added where the stage was ``done`` before, and the block only reads what it left.
+        Nothing is added where the stage was ``done`` before, and the block only reads what it left; one that was killed
+        before its time was noted then counts as 0.
         """
         if done:
+            if stage not in self.read():
+                self._add(stage, 0.0)
             yield
             return
         began = time.monotonic()

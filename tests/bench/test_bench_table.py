@@ -90,9 +90,7 @@ def test_closing_lines_and_the_page_tell_every_method_and_level(monkeypatch):
     monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[2] / "docs"), *sys.path])
     page = importlib.import_module("planted_page")
     result = results(cells, "defuse bench planted")
-    text = page.planted_page(result, None)
-    assert "Since then" not in text
-    assert "| thin-6-as-1 | corrupted | seen |" in page.planted_page(result, result).split("## Since then")[1]
+    text = page.planted_page(result)
     assert "| default | unseen | 2 | 50.0 % | 0.0 % | 80.0 % | - | 64.3 % | 50.0 % | +0.20 points | 0.2 % |" in text
     assert "| thin-6-as-1 | corrupted | seen | default | 0 | 2 | 20.0 % | 40.0 % | 90.0 % | 100.0 % | 95.0 %" in text
     assert page.planted_plot(result) == page.planted_plot(result)

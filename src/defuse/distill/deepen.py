@@ -12,8 +12,12 @@ from defuse.seeds import numpy_rng
 SUREST = 0.5
 """Share of a front's failing samples whose middle is that of the next front."""
 
-KEPT = 0.5
-"""A front of whose samples judges keep a smaller share has left what shows the label: there the way ends."""
+SLACK = 0.1
+"""A front may fail on so much less than a sharp candidate: what is sharp was seen once, on other draws."""
+
+KEPT = 0.8
+"""A front of whose samples judges keep less than this part of what they keep of the candidate's is leaving what shows
+the label: there the way ends."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +46,31 @@ class Deepening:
 
     def run(self, candidate: Candidate, sampler: RegionSampler, *, seed: int) -> Candidate:
         """Return the candidate, grown; its draws depend on the seed, its key and the round alone."""
-        front, met = candidate, list[Draw]()
+        front, met, least = candidate, list[Draw](), 0.0
         for number in range(self.rounds if candidate.support >= self.support else 0):
-            rng = numpy_rng(seed, "distill", *candidate.key, "deepen", number)
-            where = (front.mean, front.covariance, front.label)
-            probe = sampler.probe(*where, failing=self.failing, limit=self.draws, rng=rng)
-            if not self._inside(probe):
+            probe = self._probe(front, sampler, seed, number)
+            if not self._inside(probe, least):
                 break
+            if not met:
+                least = KEPT * probe.kept / probe.drawn
             met.append(probe.failing)
             front = replace(front, mean=_surest(probe.failing).z.astype(np.float64).mean(axis=0))
-        return fitted_to(candidate, join(met)) if len(met) > 1 else candidate
+        if len(met) < 2:  # noqa: PLR2004 -- the first is the candidate itself
+            return candidate
+        grown = replace(fitted_to(candidate, join(met)), predicted=candidate.predicted)
+        return grown if self._inside(self._probe(grown, sampler, seed, self.rounds), least) else candidate
 
-    def _inside(self, probe: Probe) -> bool:
+    def _probe(self, front: Candidate, sampler: RegionSampler, seed: int, number: int) -> Probe:
+        """Draw from a front; of the failing samples those count that are read as the candidate's are."""
+        rng = numpy_rng(seed, "distill", *front.key, "deepen", number)
+        where = (front.mean, front.covariance, front.label)
+        probe = sampler.probe(*where, failing=self.failing, limit=self.draws, rng=rng)
+        return replace(probe, failing=probe.failing.take(probe.failing.predicted == front.predicted))
+
+    def _inside(self, probe: Probe, least: float) -> bool:
         failing = len(probe.failing)
-        return failing * SUREST >= FEWEST and failing >= self.enough * probe.kept and probe.kept >= KEPT * probe.drawn
+        sharp = failing >= (self.enough - SLACK) * probe.kept
+        return sharp and failing * SUREST >= FEWEST and probe.kept >= least * probe.drawn
 
 
 def _surest(failing: Draw) -> Draw:

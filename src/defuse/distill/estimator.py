@@ -15,6 +15,8 @@ from defuse.types import Labels
 class MixtureEstimator(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is not typed
     """``DirichletMixture`` for pipelines and searches of scikit-learn; the parameters are its attributes.
 
+    It takes up to four components where nothing else is asked for.
+
     Attributes:
         mixture_: the ``FittedMixture``.
         n_features_in_: dimensions of a code.
