@@ -99,9 +99,9 @@ class Judges:
             root mean square over the middle, in [0, 1]. It throws out what no person can read, and with it whatever is
             so dark that classes differ by less; lower it to look for errors in the dark.
         shapes: whether an image's outlines must be usual for its label too, for the same gate; see ``Shapes``. Left
-            open, it is asked of images with one channel alone: of drawn digits it throws out four in five that people cannot read,
-            while in photographs light and noise change the outlines themselves, so that it throws out whatever is dark
-            and lets through what is blurred.
+            open, it is asked of images with one channel alone: of drawn digits it throws out four in five that people
+            cannot read, while in photographs light and noise change the outlines themselves, so that it throws out
+            whatever is dark and lets through what is blurred.
     """
 
     gate: Architectures = ("resnet", "outlines", "resnet-mini")
