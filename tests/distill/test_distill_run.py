@@ -161,7 +161,7 @@ def test_evidence_can_be_counted_again_from_its_samples():
 
 def test_too_few_draws_give_fewer_samples():
     border = (0, 1, (2.5, 0.2, 0.0), 0.4, 200)
-    distill = Distill(mixture=ONE, draws_per_sample=1, min_keep_rate=0.05, tiles=100)
+    distill = Distill(mixture=ONE, draws_per_sample=1, min_keep_rate=0.05, tiles=100, deepen_rounds=0)
     (region,) = run(distill, failures(border)).reported
     shown = run(distill, failures(border)).samples["r001", Purpose.SHOW]
     assert 0 < len(shown) < 60
