@@ -90,6 +90,7 @@ def cell(seed: int, out: Path, budget: int, small: int, progress: Progress) -> d
     if path.exists():
         stored: dict[str, Any] = read_json(path)
         return stored
+    made_by = commit()  # of the code that runs, whatever is committed meanwhile
     lesson, validation, test = (_signs(SIGNS[part] // small, derive(seed, "null", part)) for part in PARTS)
     splits = Splits(lesson.take(np.arange(KNOWN // small)), validation, test)
     module = build_network("resnet", channels=3, classes=len(lesson.class_names), size=32, seed=derive(seed, "weights"))
@@ -108,7 +109,7 @@ def cell(seed: int, out: Path, budget: int, small: int, progress: Progress) -> d
         names = splits.class_names
         result = {
             "seed": seed,
-            "commit": commit(),
+            "commit": made_by,
             "wrong_hidden": _share(wrong[hidden]),
             "wrong_plain": _share(wrong[~hidden]),
             "flips": sum(count.flips for count in search.counts),

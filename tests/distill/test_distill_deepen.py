@@ -14,15 +14,11 @@ SPREAD = 0.3
 
 
 class Graded(ToyClassifier):
-    """Misreads what is bright in one pixel, the more surely the brighter, or the darker, another one is."""
-
-    def __init__(self, pixel, sign=1):
-        super().__init__()
-        self.pixel, self.sign = pixel, sign
+    """Misreads an image whose first pixel is bright, the more surely the brighter it is."""
 
     def _forward(self, pixels):
         bright = super()._forward(pixels).argmax(dim=1) != shown_class(pixels)
-        sure = 1 + self.sign * pixels[:, 0, 0, self.pixel]
+        sure = 1 + pixels[:, 0, 0, 0]
         answer = (shown_class(pixels) + bright) % CLASSES
         return torch.nn.functional.one_hot(answer, CLASSES) * (2 + sure[:, None])
 
@@ -39,7 +35,7 @@ def sampler(classifier):
 def test_two_fronts_pooled_by_closed_form():
     """The mean of the upper half of a normal is up by s sqrt(2 / pi); two equal normals that far apart are pooled."""
     given = candidate((2.5, 3.0, 0.0))
-    grown = Deepening(20, rounds=2, draws=100_000, failing=100_000, enough=0.9).run(given, sampler(Graded(0)), seed=0)
+    grown = Deepening(20, rounds=2, draws=100_000, failing=100_000, enough=0.9).run(given, sampler(Graded()), seed=0)
     assert grown.mean[0] == pytest.approx(2.5 + SPREAD * np.sqrt(2 / np.pi) / 2, abs=0.01)
     assert grown.covariance[0, 0] == pytest.approx(SPREAD**2 * (1 + 0.5 / np.pi), rel=0.02)
     assert grown.mean[1:] == pytest.approx([3.0, 0.0], abs=0.01)
@@ -49,7 +45,7 @@ def test_two_fronts_pooled_by_closed_form():
 
 def test_it_grows_towards_sure_errors_and_keeps_its_edge():
     given = candidate((THRESHOLD + 0.9, 3.0, 0.0))
-    grown = DEEPENING.run(given, sampler(Graded(0)), seed=0)
+    grown = DEEPENING.run(given, sampler(Graded()), seed=0)
     assert grown.mean[0] > given.mean[0] + SPREAD
     assert grown.covariance[0, 0] > 1.5 * given.covariance[0, 0]
     assert grown.mean[0] - 2 * np.sqrt(grown.covariance[0, 0]) < given.mean[0]
@@ -67,7 +63,7 @@ class Band(ToyJudge):
 
 def test_it_ends_where_judges_no_longer_see_the_label():
     """Judges see nothing from 3 on; of a front no farther than 0.84 spreads from there they keep 80 %."""
-    there = RegionSampler(toys().generator, Graded(0), screen_of(Band()))
+    there = RegionSampler(toys().generator, Graded(), screen_of(Band()))
     given = candidate((2.0, 3.0, 0.0))
     few, more, many = (replace(DEEPENING, rounds=rounds).run(given, there, seed=0) for rounds in (3, 10, 20))
     assert given.mean[0] < few.mean[0] < more.mean[0] < 3.0 - 0.84 * SPREAD
@@ -77,7 +73,7 @@ def test_it_ends_where_judges_no_longer_see_the_label():
 def test_what_is_grown_stays_with_its_confusion():
     """Samples that are read as another class than the candidate's do not count: here all of them."""
     given = replace(candidate((2.5, 3.0, 0.0)), predicted=2)
-    assert DEEPENING.run(given, sampler(Graded(0)), seed=0) is given
+    assert DEEPENING.run(given, sampler(Graded()), seed=0) is given
 
 
 @pytest.mark.parametrize(
@@ -92,12 +88,12 @@ def test_what_is_grown_stays_with_its_confusion():
 )
 def test_a_candidate_is_left_alone(given, rounds, why):
     deepening = Deepening(20, rounds, DEEPENING.draws, DEEPENING.failing, DEEPENING.enough)
-    assert deepening.run(given, sampler(Graded(0)), seed=0) is given, why
+    assert deepening.run(given, sampler(Graded()), seed=0) is given, why
 
 
 def test_the_seed_decides():
     given = candidate((2.5, 3.0, 0.0))
-    first, second, other = (DEEPENING.run(given, sampler(Graded(0)), seed=seed) for seed in (1, 1, 2))
+    first, second, other = (DEEPENING.run(given, sampler(Graded()), seed=seed) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first.mean, second.mean)
     np.testing.assert_array_equal(first.covariance, second.covariance)
     assert not np.array_equal(first.mean, other.mean)
