@@ -104,7 +104,7 @@ def _rows(failures: Failures, own: Mask, accepted: Mask, real: Mask) -> list[dic
 
 
 def _share(mask: Mask) -> dict[str, Any]:
-    return Share.of(Rate(int(mask.sum()), len(mask))).model_dump(mode="json")
+    return Share.of(Rate.of(mask)).model_dump(mode="json")
 
 
 if __name__ == "__main__":

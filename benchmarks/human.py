@@ -97,8 +97,8 @@ def _dense(run: Run, data: dict[str, np.ndarray]) -> Mask:
 def _figures(name: str, truth: Mask, kept: Mask, makers: np.ndarray) -> dict[str, float]:
     head = "human.mnist." + ("" if name == "gate" else f"{name}_")
     precision, recall = (
-        Rate(int((truth & kept).sum()), int(kept.sum())),
-        Rate(int((truth & kept).sum()), int(truth.sum())),
+        Rate.of(truth[kept]),
+        Rate.of(kept[truth]),
     )
     each = [(truth & kept)[makers == maker].sum() / max(kept[makers == maker].sum(), 1) for maker in np.unique(makers)]
     reached = [(truth & kept)[makers == maker].sum() / truth[makers == maker].sum() for maker in np.unique(makers)]

@@ -65,7 +65,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of everything, to see that it works")
     options = parser.parse_args()
     small = 10 if options.quick else 1
-    made = provenance(f"python benchmarks/null.py --runs {options.runs} --budget {options.budget}")
+    told = f"python benchmarks/null.py --runs {options.runs} --budget {options.budget}"
+    told += f" --answers-of {options.answers_of.name}" if options.answers_of else ""
+    made = provenance(told + (" --quick" if options.quick else ""))
     with Bars(quiet=False) as bars:
         drawn = chance(options.answers_of, bars) if options.answers_of else None
         cells = [cell(seed, options.out, options.budget // small, small, bars) for seed in range(options.runs)]
@@ -167,7 +169,7 @@ def _hidden(count: int) -> Mask:
 
 
 def _share(mask: Mask) -> dict[str, Any]:
-    return Share.of(Rate(int(mask.sum()), len(mask))).model_dump(mode="json")
+    return Share.of(Rate.of(mask)).model_dump(mode="json")
 
 
 if __name__ == "__main__":

@@ -77,8 +77,8 @@ def search(run: Run, settings: Identify, oracle: Judge, seed: int) -> dict[str, 
         "confusions": len({kind[1:] for kind in kinds}),
         "seconds": round(seconds, 1),
         "distinct_per_second": len(kinds) / seconds,
-        "real": Rate(int(real.sum()), len(real)).value,
-        "real_low": Rate(int(real.sum()), len(real)).interval[0],
+        "real": Rate.of(real).value,
+        "real_low": Rate.of(real).interval[0],
     }
 
 

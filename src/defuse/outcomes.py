@@ -86,6 +86,7 @@ class SweepPoint:
         loss: mean cross-entropy on the ``select`` samples, in nats.
         loss_bound: upper 95 % bootstrap bound of the validation accuracy lost, as a share; by group where there are
             groups.
+        changed: accuracy on changed validation images; nothing tried where none are looked at.
     """
 
     weight: float
@@ -96,6 +97,7 @@ class SweepPoint:
     negative_flips: Rate = UNTRIED
     loss: float = 0.0
     loss_bound: float = 0.0
+    changed: Rate = UNTRIED
 
 
 @dataclass(frozen=True)

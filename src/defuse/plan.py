@@ -7,14 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+import torch
 from pydantic import BaseModel, ConfigDict
 
 from defuse.classifiers import Classifier
 from defuse.config import Config
+from defuse.distill import Distill
 from defuse.generators import Generator
 from defuse.identify import Reconstructs
 from defuse.inputs import load_or_train, read_splits
-from defuse.judges import JudgePanel
+from defuse.judges import Judge, Screen
+from defuse.pixels import to_pixels
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Splits
 from defuse.rundir import RunDir
@@ -28,6 +32,9 @@ PROBE_VALIDATION = 256
 
 PROBE_BUDGET = 2_000
 """Candidates that the probe searches."""
+
+PROBE_JUDGED = 250
+"""Real images that the probe has judged as distill has its samples: most pass every gate, so that each is asked."""
 
 REPORT_BYTES = 5_000_000
 """The most that a report takes."""
@@ -107,7 +114,9 @@ def plan(config: Config, out: Path, *, progress: Progress = silent) -> Plan:
             seconds=probe.identify * (config.identify.budget + reference),
         ),
         StagePlan(
-            stage="distill", work=f"at most {regions} regions reckoned", seconds=2 * probe.identify * regions * samples
+            stage="distill",
+            work=f"{regions} regions reckoned",
+            seconds=probe.distill * regions * (_grown_with(distill) + samples),
         ),
         StagePlan(
             stage="correct", work=f"{len(correct.lambdas)} lambdas and the control", seconds=probe.classifier * tuned
@@ -118,14 +127,21 @@ def plan(config: Config, out: Path, *, progress: Progress = silent) -> Plan:
     return Plan(stages=stages, disk_bytes=disk, free_bytes=RunDir(out).free_bytes())
 
 
+def _grown_with(distill: Distill) -> int:
+    """Return the draws by which a region is found its place, were every round as short as where most draws fail."""
+    rounds = distill.sharpen_rounds + (distill.deepen_rounds + 1 if distill.deepen_rounds else 0)
+    return rounds * min(distill.sharpen_failing, distill.sharpen_draws)
+
+
 @dataclass(frozen=True)
 class _Costs:
-    """Seconds per image (and epoch) or per candidate."""
+    """Seconds per image (and epoch), per candidate, or per sample of a region."""
 
     classifier: float
     generator: float
     judges: float
     identify: float
+    distill: float
 
 
 def _probe(config: Config, splits: Splits, scratch: Path, progress: Progress) -> _Costs:
@@ -154,12 +170,17 @@ def _probe(config: Config, splits: Splits, scratch: Path, progress: Progress) ->
             progress=progress,
         )
     )
-    _, search_seconds = _timed(lambda: _search(config, small, generator, classifier, panel, folder, progress))
+    judge = panel.gate_with(generator, small)
+    _, search_seconds = _timed(lambda: _search(config, small, generator, classifier, judge, folder, progress))
+    seen = few.take(np.arange(min(PROBE_JUDGED, len(few))))
+    screen = Screen(config.identify.label_gates, judge).of_photographs
+    _, judged_seconds = _timed(lambda: screen.keeps(to_pixels(seen.images), torch.from_numpy(seen.labels)))
     return _Costs(
         classifier=train_seconds / len(few),
         generator=fit_seconds / len(few),
         judges=judge_seconds / len(few),
         identify=search_seconds / (PROBE_BUDGET + len(few)),
+        distill=judged_seconds / len(seen),
     )
 
 
@@ -168,7 +189,7 @@ def _search(
     small: Splits,
     generator: Generator,
     classifier: Classifier,
-    panel: JudgePanel,
+    judge: Judge,
     folder: RunDir,
     progress: Progress,
 ) -> None:
@@ -178,7 +199,7 @@ def _search(
         small.reference,
         generator,
         classifier,
-        panel.gate_with(generator, small),
+        judge,
         seed=config.seed,
         shard_path=folder.shard,
         progress=progress,

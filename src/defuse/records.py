@@ -87,6 +87,11 @@ class Rate:
     successes: int
     trials: int
 
+    @classmethod
+    def of(cls, hits: Mask) -> "Rate":
+        """Return the share of trials, (n,), that are hits."""
+        return cls(int(hits.sum()), len(hits))
+
     @property
     def value(self) -> float:
         """The share itself, in [0, 1]; NaN when nothing was tried."""

@@ -60,7 +60,7 @@ def run_rounds(first: Run, count: int) -> Iterator[Round]:
         results = write_results(run)
         model = run.repaired or run.classifier
         broken = right & ~model.reads_right(first.splits.test)
-        summary = _summary(number, run, results, Rate(int(broken.sum()), len(broken)), _blocking(gone, model))
+        summary = _summary(number, run, results, Rate.of(broken), _blocking(gone, model))
         gone[number] = _held(run.suite, model)
         done.append(summary)
         write_json(first.folder.rounds, [each.model_dump(mode="json") for each in done])

@@ -149,11 +149,13 @@ class FlipsSummary(Part):
 class SweepSummary(Part):
     """One lambda on what selection may see, whether it met the caps, and how far from the given weights it went.
 
-    ``accuracy_loss_bound`` is the upper 95 % bootstrap bound of the validation accuracy lost, as a share.
+    ``accuracy_loss_bound`` is the upper 95 % bootstrap bound of the validation accuracy lost, as a share;
+    ``changed_accuracy`` is that on changed validation images, null where none were looked at.
     """
 
     weight: float
     validation_accuracy: Share
+    changed_accuracy: Share
     region_failure_rate: Share
     negative_flips: Share
     region_loss: float
@@ -167,6 +169,7 @@ class SweepSummary(Part):
         return cls(
             weight=point.weight,
             validation_accuracy=Share.of(point.validation),
+            changed_accuracy=Share.of(point.changed),
             region_failure_rate=Share.of(point.region),
             negative_flips=Share.of(point.negative_flips),
             region_loss=point.loss,

@@ -11,7 +11,7 @@ from scipy.special import softmax
 from torch import nn
 
 from defuse.classifiers import TorchClassifier
-from defuse.correct.finetune import Answers, Recipe, draw_batches, fine_tune, objective, own_answers
+from defuse.correct.finetune import Answers, Recipe, draw_batches, fine_tune, moved, objective, own_answers
 from defuse.correct.targets import Pool
 from defuse.pixels import to_pixels
 from defuse.progress import silent
@@ -119,7 +119,7 @@ def test_own_answers_are_the_model_s_where_it_is_right_and_the_labels_elsewhere(
     module, names = linear(), ("a", "b", "c")
     images, labels = random_images(40, 6)
     classifier = TorchClassifier(module, names)
-    wanted = own_answers(classifier, to_pixels(images), torch.from_numpy(labels)).numpy()
+    wanted = own_answers(classifier.logits(to_pixels(images)), torch.from_numpy(labels)).detach().numpy()
     scores = classifier.predict_logits(images).astype(np.float64)
     right = scores.argmax(1) == labels
     assert 0 < right.sum() < 40
@@ -133,9 +133,29 @@ def test_a_model_has_nothing_to_learn_from_its_own_answers():
     images, _ = random_images(40, 7)
     classifier = TorchClassifier(module, names, dtype=torch.float64)
     pixels, labels = to_pixels(images).double(), torch.from_numpy(classifier.predict(images))
-    answers = Answers(module(pixels), own_answers(classifier, pixels, labels))
+    given = classifier.logits(pixels).detach()
+    answers = Answers(module(pixels), own_answers(given, labels))
     (gradient,) = torch.autograd.grad(objective(answers, None, 0.0), module[1].weight)
     np.testing.assert_allclose(gradient.numpy(), 0, atol=1e-6)
+
+
+def test_logits_have_moved_by_what_changes_between_classes_on_images_that_were_read_right():
+    given = torch.tensor([[3.0, 0.0, 0.0], [0.0, 2.0, 0.0], [0.0, 0.0, 1.0]])
+    labels = torch.tensor([0, 1, 0])  # the last is read wrong
+    assert moved(given + torch.tensor([[5.0], [-2.0], [1.0]]), given, labels).item() == pytest.approx(0, abs=1e-12)
+    changed = given.clone()
+    changed[0, 0] += 3.0  # centred: 2, -1, -1
+    changed[2, 0] += 100.0
+    assert moved(changed, given, labels).item() == pytest.approx((4 + 1 + 1) / 3 / 3)
+
+
+def test_the_more_logits_are_kept_the_less_they_move(toy):
+    reference = to_pixels(toy.splits.reference.images)
+    labels = torch.from_numpy(toy.splits.reference.labels)
+    given = toy.classifier.logits(reference)
+    keep = [Recipe(1e-2, keep_answers=True, keep_logits=weight) for weight in (0.0, 0.1, 10.0)]
+    far = [moved(tune(toy, 1.0, recipe=recipe).logits(reference), given, labels).item() for recipe in keep]
+    assert far[0] > far[1] > far[2]
 
 
 @pytest.mark.parametrize("recipe", [Recipe(1e-3, "affine"), Recipe(1e-3, keep_answers=True)])

@@ -14,9 +14,11 @@ from torch import nn
 from defuse.classifiers import TorchClassifier
 from defuse.classifiers.base import Classifier
 from defuse.correct import Correct
-from defuse.correct.measure import Caps, cross_entropy, pareto_front, select
+from defuse.correct.measure import Caps, Measure, cross_entropy, pareto_front, select
+from defuse.correct.targets import find_targets
 from defuse.errors import ClassifierError, RunError, VerdictError
-from defuse.outcomes import Flips, SweepPoint
+from defuse.outcomes import UNTRIED, Flips, SweepPoint
+from defuse.pixels import to_bytes
 from defuse.records import Purpose, Rate, Regions
 
 QUICK = Correct(lambdas=(0.3, 1.0), steps=60, batch_size=64, region_batch_size=64, learning_rate=2e-3, augment="none")
@@ -148,6 +150,31 @@ def test_cap_is_kept_and_the_old_model_returned(toy):
     assert "max_accuracy_loss" in corrected.reason
     loose = run(reversed_labels, replace(QUICK, lambdas=(30.0,), steps=25, **LOOSE))
     assert loose.repair.chosen == 30.0
+
+
+class Rote(Classifier):
+    """Knows some images by heart, and takes every other for class 0."""
+
+    finetunable = False
+
+    def __init__(self, images):
+        super().__init__(images.class_names)
+        self.known = {image.tobytes(): label for image, label in zip(images.images, images.labels, strict=True)}
+
+    def _forward(self, pixels):
+        answers = torch.tensor([int(self.known.get(image.tobytes(), 0)) for image in to_bytes(pixels)])
+        return nn.functional.one_hot(answers, len(self.class_names)).float()
+
+
+@pytest.mark.parametrize("changes", ["none", "shift"])
+def test_accuracy_on_changed_validation_images_is_held_too(toy, changes):
+    validation = toy.splits.validation
+    targets = find_targets(toy.regions, toy.labels, validation.class_names)
+    measure = Measure(toy.classifier, toy.splits, toy.regions, targets, kept_only=True, seed=0, changes=changes)
+    point = measure.point(Rote(validation), 1.0, Caps(accuracy_loss=0.001, negative_flips=0.003))
+    assert point.validation == Rate(300, 300)
+    assert point.allowed == (changes == "none")
+    assert point.changed == (UNTRIED if changes == "none" else Rate(2 * int((validation.labels == 0).sum()), 600))
 
 
 def test_nan_loss_keeps_the_old_weights(toy):

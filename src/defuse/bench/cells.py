@@ -276,4 +276,4 @@ def accepted(screen: Screen, held_out: LabelledImages) -> Rate:
     if not len(held_out):
         return Rate(0, 0)
     kept = screen.of_photographs.keeps(to_pixels(held_out.images), torch.from_numpy(held_out.labels))
-    return Rate(int(kept.sum()), len(kept))
+    return Rate.of(kept.numpy(force=True))

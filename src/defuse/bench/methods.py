@@ -14,7 +14,7 @@ from defuse.bench.tasks import Home
 from defuse.classifiers import TorchClassifier
 from defuse.config import Config, build_config, merge
 from defuse.correct import Correct
-from defuse.correct.finetune import Recipe, draw_batches, fine_tune
+from defuse.correct.finetune import draw_batches, fine_tune
 from defuse.correct.targets import Pool, usable
 from defuse.errors import ClassifierError
 from defuse.generators import Generator
@@ -27,7 +27,7 @@ from defuse.seeds import derive
 QUICK: Mapping[str, Any] = {
     "identify": {"budget": 60_000},
     "distill": {"max_regions": 10, "sharpen_draws": 500},
-    "correct": {"lambdas": (0.1, 0.3), "steps": 200},
+    "correct": {"lambdas": (0.3, 1.0), "steps": 200},
 }
 """What ``--quick`` takes off every method's search and repair."""
 
@@ -198,7 +198,7 @@ def tune(situation: Situation, correct: Correct, samples: Pool | None = None, we
         samples,
         batches,
         weight=weight,
-        recipe=Recipe(correct.learning_rate, correct.augment, keep_answers=bool(weight) and correct.keep_answers),
+        recipe=correct.recipe(control=not weight),
         seed=seed,
         progress=situation.progress,
     )

@@ -100,7 +100,7 @@ class Oracle:
         steps = np.unique(best[best >= SURE])
         reached = [step for step in (SURE, *steps) if (best >= step).any() and right[best >= step].mean() >= RIGHT]
         sure = float(min(reached, default=1.0))
-        return cls(judge, sure, Rate(int((right & (best >= sure)).sum()), len(held_out)))
+        return cls(judge, sure, Rate.of(right & (best >= sure)))
 
     def confirms(self, images: ByteImages, labels: Labels) -> Bool[np.ndarray, " n"]:
         """Return which images surely show their labels, (n,)."""

@@ -85,7 +85,7 @@ def score_finding(finding: Finding, task: Task, values: Values, ruler: Ruler, re
         inside=inside,
         match=counts and inside is not None and inside >= MATCH,
         strict=counts and inside is not None and inside >= STRICT_MATCH,
-        real=Share.of(Rate(int(real.sum()), len(real))),
+        real=Share.of(Rate.of(real)),
     )
 
 
@@ -140,8 +140,8 @@ def score_repair(models: Models, held_out: LabelledImages, test: LabelledImages)
     lost = right["before"] & ~right["after"]
     return RepairScore(
         **on_slice,
-        **{f"test_{name}": Share.of(Rate(int(mask.sum()), len(mask))) for name, mask in right.items()},
-        negative_flips=Share.of(Rate(int(lost.sum()), len(lost))),
+        **{f"test_{name}": Share.of(Rate.of(mask)) for name, mask in right.items()},
+        negative_flips=Share.of(Rate.of(lost)),
     )
 
 

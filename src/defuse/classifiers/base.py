@@ -76,4 +76,4 @@ class Classifier(ABC):
 
     def accuracy(self, data: LabelledImages) -> Rate:
         """Return the share of images that are read as their label."""
-        return Rate(int(self.reads_right(data).sum()), len(data))
+        return Rate.of(self.reads_right(data))

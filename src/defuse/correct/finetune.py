@@ -37,12 +37,14 @@ class Recipe:
         learning_rate: of the first step.
         augment: random changes of region samples, and of reference images: see ``augment_reference``.
         keep_answers: whether reference images teach the given model's own answers (``own_answers``) or their labels.
+        keep_logits: with ``keep_answers``, the weight of ``moved``.
         layers: which weights are trained; see ``defuse.correct.layers``.
     """
 
     learning_rate: float
     augment: Augment = "none"
     keep_answers: bool = False
+    keep_logits: float = 0.0
     layers: Layers = "all"
 
     @property
@@ -113,15 +115,37 @@ def objective(reference: Answers, region: Answers | None, weight: float) -> Floa
     return loss if region is None else loss + weight * cross_entropy(region.logits, region.wanted)
 
 
-@torch.no_grad()
-def own_answers(classifier: TorchClassifier, pixels: Pixels, labels: LabelTensor) -> Float[Tensor, "n k"]:
+def own_answers(given: Logits, labels: LabelTensor) -> Float[Tensor, "n k"]:
     """Return what a model should go on answering: its own probabilities where it is right, elsewhere the label, (n, k).
 
     Source: Li and Hoiem, "Learning without Forgetting", TPAMI 2018. Not in the paper.
+
+    Args:
+        given: the model's logits before anything was learnt, (n, k).
+        labels: (n,).
     """
-    logits = classifier.logits(pixels)
-    right = logits.argmax(dim=1) == labels
-    return torch.where(right[:, None], torch.softmax(logits, dim=1), one_hot(labels, logits.shape[1]).to(logits))
+    right = given.argmax(dim=1) == labels
+    return torch.where(right[:, None], torch.softmax(given, dim=1), one_hot(labels, given.shape[1]).to(given))
+
+
+def moved(new: Logits, given: Logits, labels: LabelTensor) -> Float[Tensor, ""]:
+    """Return how far logits have moved on images that were read right: the mean square over images and classes.
+
+    Probabilities near 1 say nothing of how sure a model is, so that it may become less so on every image unseen, and
+    images like them turn wrong; logits hold the margin itself. What is added to every class alike does not count, and
+    images that were read wrong count as 0. Source: Ba and Caruana, "Do deep nets really need to be deep?", NeurIPS
+    2014, and, against forgetting, Buzzega et al., "Dark experience for general continual learning", NeurIPS 2020. Not
+    in the paper. On traffic signs (GTSRB), at 1 % of region samples failing, a quarter as many right answers turn wrong
+    on changed validation images as without it; on digits it makes no difference.
+
+    Args:
+        new: logits that are learnt, (n, k).
+        given: logits of the model that was given, (n, k).
+        labels: (n,).
+    """
+    right = given.argmax(dim=1) == labels
+    distance = (new - new.mean(dim=1, keepdim=True)) - (given - given.mean(dim=1, keepdim=True))
+    return (distance.square().mean(dim=1) * right).mean()
 
 
 def training_mode(module: nn.Module) -> None:
@@ -183,13 +207,16 @@ def fine_tune(
             rows = batches.reference[step]
             pixels = _changed(reference.images[rows], recipe.augment_reference, rng, device)
             wanted = labels[rows].to(device)
-            real = _answer(tuned, pixels, own_answers(classifier, pixels, wanted) if recipe.keep_answers else wanted)
+            given = _given(classifier, pixels) if recipe.keep_answers else None
+            real = _answer(tuned, pixels, wanted if given is None else own_answers(given, wanted))
             fresh = None
             if weight:
                 rows = batches.region[step]
                 pixels = _changed(samples.images[rows], recipe.augment, rng, device)
                 fresh = _answer(tuned, pixels, towards[rows].to(device))
             loss = objective(real, fresh, weight)
+            if given is not None:
+                loss = loss + recipe.keep_logits * moved(real.logits, given, wanted)
             if not torch.isfinite(loss):
                 return None
             optimizer.zero_grad()
@@ -203,6 +230,11 @@ def fine_tune(
 
 def _changed(images: ByteImages, augment: Augment, rng: torch.Generator, device: torch.device) -> Pixels:
     return augmented(to_pixels(images), augment, rng).to(device)
+
+
+@torch.no_grad()
+def _given(classifier: TorchClassifier, pixels: Pixels) -> Logits:
+    return classifier.logits(pixels)
 
 
 def _answer(classifier: TorchClassifier, pixels: Pixels, wanted: Wanted) -> Answers:

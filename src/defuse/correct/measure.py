@@ -1,13 +1,15 @@
 """Measuring models: what selection may see (validation, ``select`` samples), and the final figures."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 from scipy.special import log_softmax
 
+from defuse.augment import Augment, augmented
 from defuse.classifiers import TorchClassifier
 from defuse.classifiers.base import Classifier
 from defuse.correct.bootstrap import loss_bound
@@ -15,13 +17,21 @@ from defuse.correct.statistics import calibration_error, class_accuracy
 from defuse.correct.targets import Pool, Target, pool, usable_images
 from defuse.errors import ClassifierError
 from defuse.outcomes import UNTRIED, RegionScore, Scores, SweepPoint
-from defuse.records import Purpose, Rate, Regions, Splits
+from defuse.pixels import to_bytes, to_pixels
+from defuse.records import LabelledImages, Purpose, Rate, Regions, Splits
+from defuse.seeds import torch_rng
 from defuse.types import ByteImages, Labels, Mask
+
+COPIES = 2
+"""Changed copies of every validation image."""
+
+CHUNK = 256
+"""Images that are changed at once."""
 
 
 def failure_rate(classifier: Classifier, images: ByteImages, label: Labels | int) -> Rate:
     """Return the share of images that are not read as their label."""
-    return Rate(int((classifier.predict(images) != label).sum()), len(images))
+    return Rate.of(classifier.predict(images) != label)
 
 
 def cross_entropy(logits: Float[np.ndarray, "n k"], labels: Labels) -> float:
@@ -59,6 +69,10 @@ class Caps:
             and within(lost, self.negative_flips, count)
             and bound <= self.loss_bound + 1e-9
         )
+
+    def hold_changed(self, before: Rate, after: Rate) -> bool:
+        """Return whether so much accuracy on changed validation images may become so much; where any were tried."""
+        return within(before.successes - after.successes, self.accuracy_loss, before.trials)
 
 
 def pareto_front(points: Sequence[SweepPoint]) -> tuple[SweepPoint, ...]:
@@ -100,7 +114,17 @@ class Final:
 
 @dataclass(frozen=True)
 class Measure:
-    """The images that models are measured on, and the model that was given; ``seed`` is of the bootstrap."""
+    """The images that models are measured on, and the model that was given.
+
+    Attributes:
+        given: the model under test.
+        splits: ``validation`` chooses, ``test`` is only scored.
+        regions: with their samples.
+        targets: those that are repaired.
+        kept_only: as in ``Correct``.
+        seed: of the bootstrap and of the changes.
+        changes: what is done to validation images to see whether changed ones are held too; "none" for no such look.
+    """
 
     given: TorchClassifier
     splits: Splits
@@ -108,6 +132,7 @@ class Measure:
     targets: tuple[Target, ...]
     kept_only: bool
     seed: int
+    changes: Augment = "none"
 
     @cached_property
     def _selection(self) -> Pool:
@@ -117,6 +142,24 @@ class Measure:
     def _right(self) -> Mask:
         return self.given.reads_right(self.splits.validation)
 
+    @cached_property
+    def _changed(self) -> LabelledImages | None:
+        """Every validation image ``COPIES`` times over, each copy changed; None where nothing is to be changed."""
+        if self.changes == "none":
+            return None
+        copies = LabelledImages.concatenate([self.splits.validation] * COPIES)
+        rng = torch_rng(self.seed, "changed validation")
+        parts = np.array_split(copies.images, math.ceil(len(copies) / CHUNK))
+        changed = [to_bytes(augmented(to_pixels(part), self.changes, rng)) for part in parts]
+        return replace(copies, images=np.concatenate(changed))
+
+    @cached_property
+    def _changed_before(self) -> Rate:
+        return self._accuracy_changed(self.given)
+
+    def _accuracy_changed(self, model: Classifier) -> Rate:
+        return UNTRIED if self._changed is None else model.accuracy(self._changed)
+
     def point(self, model: Classifier | None, weight: float, caps: Caps, blend: float = 1.0) -> SweepPoint:
         """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed."""
         untried = SweepPoint(weight, UNTRIED, UNTRIED, allowed=False, blend=blend)
@@ -125,19 +168,21 @@ class Measure:
         labels = self._selection.labels
         try:
             right = model.reads_right(self.splits.validation)
+            changed = self._accuracy_changed(model)
             logits = model.predict_logits(self._selection.images)
         except ClassifierError:
             return untried
         bound = loss_bound(self._right, right, self.splits.validation_groups, seed=self.seed)
         return SweepPoint(
             weight,
-            Rate(int(right.sum()), len(right)),
-            Rate(int((logits.argmax(axis=1) != labels).sum()), len(labels)),
-            allowed=caps.hold(self._right, right, bound),
+            Rate.of(right),
+            Rate.of(logits.argmax(axis=1) != labels),
+            allowed=caps.hold(self._right, right, bound) and caps.hold_changed(self._changed_before, changed),
             blend=blend,
             negative_flips=self._turned(right),
             loss=cross_entropy(logits, labels),
             loss_bound=bound,
+            changed=changed,
         )
 
     def negative_flips(self, model: Classifier | None) -> Rate:
@@ -149,7 +194,7 @@ class Measure:
         return self._turned(right)
 
     def _turned(self, right: Mask) -> Rate:
-        return Rate(int((self._right & ~right).sum()), len(right))
+        return Rate.of(self._right & ~right)
 
     def final(self, model: Classifier) -> Final:
         """Return the final figures."""
@@ -158,7 +203,7 @@ class Measure:
         right = logits.argmax(axis=1) == test.labels
         scores = Scores(
             model.accuracy(self.splits.validation),
-            Rate(int(right.sum()), len(right)),
+            Rate.of(right),
             tuple(RegionScore(target.region.name, self._failures(model, target)) for target in self.targets),
             class_accuracy(right, test.labels, len(test.class_names)),
             calibration_error(logits, test.labels),

@@ -1,7 +1,6 @@
 """The repair: a sweep over lambda beside its control, and the choice of one model under caps on what it costs."""
 
 from dataclasses import dataclass as record
-from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -54,9 +53,7 @@ class Correct:
     have a cap too; the values are ours, since the paper's were not at hand.
 
     Attributes:
-        lambdas: weights of the region term, each at least 0; 0 repeats the control if not ``keep_answers``. A small one
-            goes a longer way at the same cost: a repair that goes all of the way at 0.1 turns as many right answers
-            wrong as half of the way at 1, and mends more real images (planted thin 6s: 83 % against 63 %).
+        lambdas: weights of the region term, each at least 0; 0 repeats the control if not ``keep_answers``.
         steps: optimiser steps of each fine-tuning.
         batch_size: reference images per step.
         region_batch_size: region samples per step.
@@ -67,12 +64,18 @@ class Correct:
             before it hands over the regions.
         keep_answers: on reference images the repair learns the given model's own answers, where they are right, in
             place of the labels; so it has no reason to change what needs no repair. The control learns the labels.
+        keep_logits: with ``keep_answers``, the weight of the square distance by which logits of images that are read
+            right have moved: it keeps how sure the model is, too.
         layers: whether all weights are trained, the control's too, or those of the last layer alone.
         blends: shares of the way from the given weights to the tuned ones. The published method goes all the way.
         max_accuracy_loss: the most validation accuracy that a repair may cost, as a share: 0.001 is 0.1 points.
         max_accuracy_loss_bound: the most that the upper 95 % bootstrap bound of that loss may be, as a share; drawn by
             group where the data have groups. A small validation set cannot prove a small loss, unless
             none of its images is lost: then the bootstrap sees nothing that varies, and the bound is 0.
+        hold_changed: whether validation images that were changed, as ``augment`` says, may not cost more accuracy than
+            ``max_accuracy_loss`` either. What is used later differs from validation images more than these from
+            reference images: a repair of a sign classifier that turned 4 of 3,930 validation images wrong and as many
+            right cost 0.5 points on test images, and 0.7 points on changed validation images.
         max_negative_flips: the most validation images that may turn from right to wrong, as a share.
         flips_of_control: allow as many as the control turns, where that is more. A model with many close calls changes
             some of them however it is trained on: one that is wrong on a tenth of Fashion-MNIST loses 1.7 % of its
@@ -81,7 +84,7 @@ class Correct:
             preset ``paper``, which has no judges, takes all.
     """
 
-    lambdas: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.03, 0.1, 0.3)
+    lambdas: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
     steps: Annotated[int, Field(ge=1)] = 400
     batch_size: Annotated[int, Field(ge=1)] = 128
     region_batch_size: Annotated[int, Field(ge=1)] = 128
@@ -89,6 +92,7 @@ class Correct:
     augment: Augment = "affine"
     detail: bool = True
     keep_answers: bool = True
+    keep_logits: Annotated[float, Field(ge=0)] = 0.05
     layers: Layers = "all"
     blends: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (
         1.0,
@@ -100,6 +104,7 @@ class Correct:
     )
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.001
     max_accuracy_loss_bound: Annotated[float, Field(ge=0, le=1)] = 0.005
+    hold_changed: bool = True
     max_negative_flips: Annotated[float, Field(ge=0, le=1)] = 0.003
     flips_of_control: bool = True
     kept_only: bool = True
@@ -140,7 +145,6 @@ class Correct:
         samples = pool(regions, targets, Purpose.REPAIR, kept_only=self.kept_only)
         if not len(samples):
             return Corrected(None, model, "nothing to repair: the judges kept no sample of any region")
-        recipe = Recipe(self.learning_rate, self.augment, layers=self.layers)
         tune = partial(
             fine_tune,
             model,
@@ -157,10 +161,11 @@ class Correct:
             seed=derive(seed, "correct"),
             progress=progress,
         )
-        measure = Measure(model, splits, regions, targets, self.kept_only, derive(seed, "correct"))
-        control = tune(weight=0.0, recipe=recipe)
+        changes = self.augment if self.hold_changed else "none"
+        measure = Measure(model, splits, regions, targets, self.kept_only, derive(seed, "correct"), changes)
+        control = tune(weight=0.0, recipe=self.recipe(control=True))
         caps = self._caps(measure, control)
-        keeping = replace(recipe, keep_answers=self.keep_answers)
+        keeping = self.recipe(control=False)
         best = [self._blended(tune(weight=weight, recipe=keeping), weight, measure, caps) for weight in self.lambdas]
         chosen = select(tuple(part.point for part in best))
         new = next((part.model for part in best if part.model is not None and part.point is chosen), model)
@@ -183,6 +188,11 @@ class Correct:
             candidates=tuple(point for part in best for point in part.tried),
         )
         return Corrected(repair, new, _reason(repair, caps), control if controlled else None)
+
+    def recipe(self, *, control: bool) -> Recipe:
+        """Return how the control, which learns labels, or every lambda is tuned."""
+        keep = self.keep_answers and not control
+        return Recipe(self.learning_rate, self.augment, keep, self.keep_logits, self.layers)
 
     def _caps(self, measure: Measure, control: TorchClassifier | None) -> Caps:
         turned = measure.negative_flips(control).value if self.flips_of_control else 0.0
@@ -216,10 +226,10 @@ def _reason(repair: Repair, caps: Caps) -> str:
     if not any(point.validation.trials for point in repair.sweep):
         return "not repaired: the loss became NaN for every lambda; lower correct.learning_rate"
     return (
-        f"not repaired: no lambda keeps validation accuracy within {100 * caps.accuracy_loss:g} points (at worst "
-        f"{100 * caps.loss_bound:g}) and negative flips within {100 * caps.negative_flips:.2g} %; raise "
-        "correct.max_accuracy_loss, correct.max_accuracy_loss_bound or correct.max_negative_flips, or lower "
-        "correct.learning_rate"
+        "not repaired: no lambda keeps accuracy on validation images, changed ones included, within "
+        f"{100 * caps.accuracy_loss:g} points (at worst {100 * caps.loss_bound:g}) and negative flips within "
+        f"{100 * caps.negative_flips:.2g} %; raise correct.max_accuracy_loss, correct.max_accuracy_loss_bound or "
+        "correct.max_negative_flips, or lower correct.learning_rate"
     )
 
 

@@ -97,7 +97,7 @@ def check(suite: Suite, classifier: Classifier, *, progress: Progress = silent) 
 
 def scored(case: SuiteCase, right: Mask, seconds: float = 0.0) -> CaseResult:
     """Return the result of a model that reads the case's images, (n,), right where said."""
-    return CaseResult(case.region, Rate(int((~right).sum()), len(right)), case.max_failure_rate, case.triage, seconds)
+    return CaseResult(case.region, Rate.of(~right), case.max_failure_rate, case.triage, seconds)
 
 
 def read_case(case: SuiteCase, classifier: Classifier) -> Mask:

@@ -134,7 +134,7 @@ class _OfClass:
             region=region.name,
             of_label=len(places),
             inside=places[within],
-            misread=Rate(int(self.wrong[within].sum()), int(within.sum())),
+            misread=Rate.of(self.wrong[within]),
             mass=Rate(_misread(fallen, region.label, generator, classifier), int(unseen.sum())),
         )
 

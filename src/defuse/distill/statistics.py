@@ -22,7 +22,7 @@ def failure_p_value(failure: Rate, rho: float) -> float:
 def gather_evidence(samples: RegionSamples, label: int, rho: float) -> Evidence:
     """Count keep rate and failure rate of fresh samples; the q value is that of a region tested alone."""
     answers = samples.predicted[samples.kept]
-    failure = Rate(int((answers != label).sum()), len(answers))
+    failure = Rate.of(answers != label)
     classes, counts = np.unique(answers, return_counts=True)
     ranked = sorted(zip(classes.tolist(), counts.tolist(), strict=True), key=lambda item: (-item[1], item[0]))
     p_value = failure_p_value(failure, rho)
