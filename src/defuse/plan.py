@@ -39,7 +39,7 @@ PROBE_JUDGED = 250
 REPORT_BYTES = 5_000_000
 """The most that a report takes."""
 
-TYPICAL_REGIONS = 40
+TYPICAL_REGIONS = 25
 """Regions that are reckoned with where the configuration sets no limit."""
 
 
