@@ -34,7 +34,7 @@ from defuse.workspace import stored_config
 
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "default": {},
-    "answers": {"keep_logits": 0.0},
+    "answers": {"keep_logits": (0.0,)},
     "labels": {"keep_answers": False},
     "whole_way": {"blends": (1.0,)},
     "last_layer": {"layers": "last"},

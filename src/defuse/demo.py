@@ -43,7 +43,7 @@ SETTINGS: dict[str, Any] = {
     },
     "identify": {"budget": 120_000},
     "distill": {"sharpen_draws": 500, "max_regions": 6},
-    "correct": {"lambdas": [0.3, 1.0], "steps": 200},
+    "correct": {"steps": 200},
 }
 """The ``default`` preset at a size that a laptop does in minutes."""
 

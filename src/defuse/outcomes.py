@@ -87,6 +87,7 @@ class SweepPoint:
         loss_bound: upper 95 % bootstrap bound of the validation accuracy lost, as a share; by group where there are
             groups.
         changed: accuracy on changed validation images; nothing tried where none are looked at.
+        keep_logits: weight at which the given model's logits were kept; 0 for its answers alone.
     """
 
     weight: float
@@ -98,6 +99,7 @@ class SweepPoint:
     loss: float = 0.0
     loss_bound: float = 0.0
     changed: Rate = UNTRIED
+    keep_logits: float = 0.0
 
 
 @dataclass(frozen=True)

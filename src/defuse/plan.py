@@ -90,7 +90,8 @@ def plan(config: Config, out: Path, *, progress: Progress = silent) -> Plan:
     trained = config.classifier.trained_here
     regions = distill.max_regions or TYPICAL_REGIONS
     samples = distill.samples + distill.tiles + distill.repair_samples + distill.select_samples + distill.final_samples
-    tuned = (len(correct.lambdas) + 1) * correct.steps * (correct.batch_size + correct.region_batch_size)
+    tunings = len(correct.lambdas) * len(correct.recipes) + 1
+    tuned = tunings * correct.steps * (correct.batch_size + correct.region_batch_size)
     stages = (
         StagePlan(
             stage="classifier",
@@ -119,7 +120,7 @@ def plan(config: Config, out: Path, *, progress: Progress = silent) -> Plan:
             seconds=probe.distill * regions * (_grown_with(distill) + samples),
         ),
         StagePlan(
-            stage="correct", work=f"{len(correct.lambdas)} lambdas and the control", seconds=probe.classifier * tuned
+            stage="correct", work=f"{tunings} fine-tunings, the control's among them", seconds=probe.classifier * tuned
         ),
     )
     height, width, channels = splits.reference.image_shape

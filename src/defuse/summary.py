@@ -150,7 +150,8 @@ class SweepSummary(Part):
     """One lambda on what selection may see, whether it met the caps, and how far from the given weights it went.
 
     ``accuracy_loss_bound`` is the upper 95 % bootstrap bound of the validation accuracy lost, as a share;
-    ``changed_accuracy`` is that on changed validation images, null where none were looked at.
+    ``changed_accuracy`` is that on changed validation images, null where none were looked at; ``keep_logits`` is the
+    weight at which the given model's logits were kept.
     """
 
     weight: float
@@ -162,6 +163,7 @@ class SweepSummary(Part):
     accuracy_loss_bound: float
     allowed: bool
     blend: float
+    keep_logits: float
 
     @classmethod
     def of(cls, point: SweepPoint) -> Self:
@@ -176,6 +178,7 @@ class SweepSummary(Part):
             accuracy_loss_bound=point.loss_bound,
             allowed=point.allowed,
             blend=point.blend,
+            keep_logits=point.keep_logits,
         )
 
 

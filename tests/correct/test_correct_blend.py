@@ -47,7 +47,7 @@ def test_weights_under_two_names_are_blended_once():
 
 def test_the_best_allowed_part_of_the_way_is_gone_and_the_control_goes_as_far(toy, monkeypatch):
     """The caps are made to break at the whole way."""
-    settings = Correct(lambdas=(1.0,), steps=15, batch_size=64, region_batch_size=64)
+    settings = Correct(lambdas=(1.0,), keep_logits=(0.0,), steps=15, batch_size=64, region_batch_size=64)
     shares = {"max_accuracy_loss": 1.0, "max_accuracy_loss_bound": 1.0, "max_negative_flips": 1.0}
     whole = replace(settings, blends=(1.0,), **shares).run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert whole.repair.sweep[0].blend == 1.0
@@ -66,7 +66,7 @@ def test_the_best_allowed_part_of_the_way_is_gone_and_the_control_goes_as_far(to
 
 def test_where_no_share_holds_the_caps_the_least_is_recorded_and_nothing_repaired(toy, monkeypatch):
     monkeypatch.setattr(measure.Caps, "hold", lambda *_: False)
-    settings = Correct(lambdas=(1.0,), steps=5, batch_size=64, region_batch_size=64)
+    settings = Correct(lambdas=(1.0,), keep_logits=(0.0,), steps=5, batch_size=64, region_batch_size=64)
     corrected = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0)
     assert corrected.classifier is toy.classifier
     assert (corrected.repair.chosen, corrected.repair.sweep[0].blend) == (None, 0.125)
@@ -77,7 +77,9 @@ def test_a_tuned_model_without_finite_answers_is_recorded_at_the_shares_that_wer
     for value in broken.parameters():
         value.data.fill_(torch.nan)
     monkeypatch.setattr(repair, "fine_tune", lambda *_, **__: toy.classifier.with_module(copy.deepcopy(broken)))
-    settings = Correct(lambdas=(1.0, 2.0), blends=(0.5, 0.25), steps=5, batch_size=64, region_batch_size=64)
+    settings = Correct(
+        lambdas=(1.0, 2.0), keep_logits=(0.0,), blends=(0.5, 0.25), steps=5, batch_size=64, region_batch_size=64
+    )
     found = settings.run(toy.classifier, toy.splits, toy.regions, toy.labels, seed=0).repair
     assert found.chosen is None
     assert [point.blend for point in found.candidates] == [0.25, 0.5] * 2

@@ -165,11 +165,18 @@ def test_recipe_counts_and_leaves_the_same_seed_the_same_weights(toy, recipe):
     assert not same(first, state(tune(toy, 1.0)))
 
 
-def test_where_answers_are_kept_reference_images_stay_as_they_are(toy):
-    """Without the region term (lambda 0) nothing is left to augment; the control's images are changed."""
-    keeping, plain = Recipe(1e-3, keep_answers=True), Recipe(1e-3)
-    assert same(state(tune(toy, 0.0, recipe=replace(keeping, augment="affine"))), state(tune(toy, 0.0, recipe=keeping)))
-    assert not same(state(tune(toy, 0.0, recipe=replace(plain, augment="affine"))), state(tune(toy, 0.0, recipe=plain)))
+@pytest.mark.parametrize(
+    ("recipe", "changed"),
+    [
+        (Recipe(1e-3), True),
+        (Recipe(1e-3, keep_answers=True), False),
+        (Recipe(1e-3, keep_answers=True, keep_logits=0.1), True),
+    ],
+)
+def test_reference_images_are_changed_to_learn_labels_or_to_keep_logits_not_to_keep_answers(toy, recipe, changed):
+    """Without the region term (lambda 0) nothing else is left to augment."""
+    moved = state(tune(toy, 0.0, recipe=replace(recipe, augment="affine")))
+    assert same(moved, state(tune(toy, 0.0, recipe=recipe))) != changed
 
 
 def test_lambda_zero_is_the_control_bit_by_bit_whatever_the_region_holds(toy):

@@ -177,6 +177,19 @@ def test_accuracy_on_changed_validation_images_is_held_too(toy, changes):
     assert point.changed == (UNTRIED if changes == "none" else Rate(2 * int((validation.labels == 0).sum()), 600))
 
 
+def test_every_lambda_is_tried_with_each_way_to_keep_answers_and_the_best_is_taken(toy):
+    tried = replace(QUICK, steps=15, keep_logits=(0.0, 0.5), **LOOSE)
+    repair = run(toy, tried).repair
+    assert [(point.weight, point.keep_logits) for point in repair.candidates[:: len(tried.blends)]] == [
+        (weight, keep) for weight in tried.lambdas for keep in tried.keep_logits
+    ]
+    for best in repair.sweep:
+        assert best.loss == min(point.loss for point in repair.candidates if point.weight == best.weight)
+    chosen = next(point for point in repair.sweep if point.weight == repair.chosen)
+    alone = run(toy, replace(tried, lambdas=(chosen.weight,), keep_logits=(chosen.keep_logits,)))
+    assert alone.repair.after == repair.after
+
+
 def test_nan_loss_keeps_the_old_weights(toy):
     corrected = run(toy, replace(QUICK, learning_rate=1e30))
     assert corrected.classifier is toy.classifier

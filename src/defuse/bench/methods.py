@@ -27,7 +27,7 @@ from defuse.seeds import derive
 QUICK: Mapping[str, Any] = {
     "identify": {"budget": 60_000},
     "distill": {"max_regions": 10, "sharpen_draws": 500},
-    "correct": {"lambdas": (0.3, 1.0), "steps": 200},
+    "correct": {"steps": 200},
 }
 """What ``--quick`` takes off every method's search and repair."""
 
@@ -198,7 +198,7 @@ def tune(situation: Situation, correct: Correct, samples: Pool | None = None, we
         samples,
         batches,
         weight=weight,
-        recipe=correct.recipe(control=not weight),
+        recipe=correct.recipes[0] if weight else correct.control_recipe,
         seed=seed,
         progress=situation.progress,
     )

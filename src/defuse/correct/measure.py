@@ -160,9 +160,11 @@ class Measure:
     def _accuracy_changed(self, model: Classifier) -> Rate:
         return UNTRIED if self._changed is None else model.accuracy(self._changed)
 
-    def point(self, model: Classifier | None, weight: float, caps: Caps, blend: float = 1.0) -> SweepPoint:
+    def point(
+        self, model: Classifier | None, weight: float, caps: Caps, *, blend: float = 1.0, keep_logits: float = 0.0
+    ) -> SweepPoint:
         """Measure one lambda on what selection may see; a model that diverged (None, or bad logits) is not allowed."""
-        untried = SweepPoint(weight, UNTRIED, UNTRIED, allowed=False, blend=blend)
+        untried = SweepPoint(weight, UNTRIED, UNTRIED, allowed=False, blend=blend, keep_logits=keep_logits)
         if model is None:
             return untried
         labels = self._selection.labels
@@ -183,6 +185,7 @@ class Measure:
             loss=cross_entropy(logits, labels),
             loss_bound=bound,
             changed=changed,
+            keep_logits=keep_logits,
         )
 
     def negative_flips(self, model: Classifier | None) -> Rate:

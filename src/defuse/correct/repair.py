@@ -1,6 +1,8 @@
 """The repair: a sweep over lambda beside its control, and the choice of one model under caps on what it costs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass as record
+from dataclasses import replace
 from functools import partial
 from typing import Annotated
 
@@ -64,8 +66,9 @@ class Correct:
             before it hands over the regions.
         keep_answers: on reference images the repair learns the given model's own answers, where they are right, in
             place of the labels; so it has no reason to change what needs no repair. The control learns the labels.
-        keep_logits: with ``keep_answers``, the weight of the square distance by which logits of images that are read
-            right have moved: it keeps how sure the model is, too.
+        keep_logits: with ``keep_answers``, weights of the square distance by which logits of images that are read right
+            have moved; every lambda is tried with each, and validation chooses. 0 keeps answers alone; above it, how
+            sure the model is is kept too, on half of the reference images as they are and on half changed.
         layers: whether all weights are trained, the control's too, or those of the last layer alone.
         blends: shares of the way from the given weights to the tuned ones. The published method goes all the way.
         max_accuracy_loss: the most validation accuracy that a repair may cost, as a share: 0.001 is 0.1 points.
@@ -84,7 +87,7 @@ class Correct:
             preset ``paper``, which has no judges, takes all.
     """
 
-    lambdas: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.1, 0.3, 1.0)
+    lambdas: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.1, 0.3)
     steps: Annotated[int, Field(ge=1)] = 400
     batch_size: Annotated[int, Field(ge=1)] = 128
     region_batch_size: Annotated[int, Field(ge=1)] = 128
@@ -92,7 +95,7 @@ class Correct:
     augment: Augment = "affine"
     detail: bool = True
     keep_answers: bool = True
-    keep_logits: Annotated[float, Field(ge=0)] = 0.05
+    keep_logits: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 0.05)
     layers: Layers = "all"
     blends: Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=1)] = (
         1.0,
@@ -163,10 +166,9 @@ class Correct:
         )
         changes = self.augment if self.hold_changed else "none"
         measure = Measure(model, splits, regions, targets, self.kept_only, derive(seed, "correct"), changes)
-        control = tune(weight=0.0, recipe=self.recipe(control=True))
+        control = tune(weight=0.0, recipe=self.control_recipe)
         caps = self._caps(measure, control)
-        keeping = self.recipe(control=False)
-        best = [self._blended(tune(weight=weight, recipe=keeping), weight, measure, caps) for weight in self.lambdas]
+        best = [self._best(weight, partial(tune, weight=weight), measure, caps) for weight in self.lambdas]
         chosen = select(tuple(part.point for part in best))
         new = next((part.model for part in best if part.model is not None and part.point is chosen), model)
         before = measure.final(model)
@@ -189,21 +191,41 @@ class Correct:
         )
         return Corrected(repair, new, _reason(repair, caps), control if controlled else None)
 
-    def recipe(self, *, control: bool) -> Recipe:
-        """Return how the control, which learns labels, or every lambda is tuned."""
-        keep = self.keep_answers and not control
-        return Recipe(self.learning_rate, self.augment, keep, self.keep_logits, self.layers)
+    @property
+    def control_recipe(self) -> Recipe:
+        """How the control is tuned: on labels."""
+        return Recipe(self.learning_rate, self.augment, layers=self.layers)
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """How every lambda is tuned: once for each of ``keep_logits``, or on labels where no answers are kept."""
+        if not self.keep_answers:
+            return (self.control_recipe,)
+        return tuple(replace(self.control_recipe, keep_answers=True, keep_logits=keep) for keep in self.keep_logits)
 
     def _caps(self, measure: Measure, control: TorchClassifier | None) -> Caps:
         turned = measure.negative_flips(control).value if self.flips_of_control else 0.0
         return Caps(self.max_accuracy_loss, max(self.max_negative_flips, turned), self.max_accuracy_loss_bound)
 
-    def _blended(self, tuned: TorchClassifier | None, weight: float, measure: Measure, caps: Caps) -> "_Best":
-        """Return the best allowed part of the way to the tuned weights, or the smallest when none is allowed."""
-        if tuned is None:
+    def _best(
+        self, weight: float, tune: Callable[..., TorchClassifier | None], measure: Measure, caps: Caps
+    ) -> "_Best":
+        """Return the best of one lambda, over all ways to keep answers; of none that is allowed, the first."""
+        tuned = [(recipe, tune(recipe=recipe)) for recipe in self.recipes]
+        parts = [self._blended(model, weight, recipe, measure, caps) for recipe, model in tuned if model is not None]
+        if not parts:
             return _Best(None, measure.point(None, weight, caps), ())
+        point = select(tuple(part.point for part in parts)) or parts[0].point
+        best = next(part for part in parts if part.point is point)
+        return replace(best, tried=tuple(point for part in parts for point in part.tried))
+
+    def _blended(self, tuned: TorchClassifier, weight: float, recipe: Recipe, measure: Measure, caps: Caps) -> "_Best":
+        """Return the best allowed part of the way to the tuned weights, or the smallest when none is allowed."""
         parts = {share: blend(measure.given, tuned, share) for share in sorted(self.blends)}
-        points = tuple(measure.point(part, weight, caps, share) for share, part in parts.items())
+        points = tuple(
+            measure.point(part, weight, caps, blend=share, keep_logits=recipe.keep_logits)
+            for share, part in parts.items()
+        )
         point = select(points) or points[0]
         return _Best(parts[point.blend], point, points)
 
@@ -221,8 +243,9 @@ def _reason(repair: Repair, caps: Caps) -> str:
     """Return in one line what became of a repair."""
     chosen = next((point for point in repair.sweep if point.weight == repair.chosen), None)
     if chosen is not None:
+        kept = f", logits kept at {chosen.keep_logits:g}" if chosen.keep_logits else ""
         way = "" if chosen.blend == 1 else f", {chosen.blend:g} of the way from the given weights"
-        return f"repaired with lambda {chosen.weight:g}{way}"
+        return f"repaired with lambda {chosen.weight:g}{kept}{way}"
     if not any(point.validation.trials for point in repair.sweep):
         return "not repaired: the loss became NaN for every lambda; lower correct.learning_rate"
     return (
