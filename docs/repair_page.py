@@ -15,7 +15,9 @@ Region samples are generated: what a repair is worth on real images of a bug, [p
 
 - `default`: fine-tuning at several lambdas that keeps the model's own right answers, blended with the given weights;
   lambda and blend are chosen on validation images, under caps on accuracy lost and on right answers turned wrong. Here
-  as it was when it took the gentlest of those that leave the fewest region failures; now it takes the surest.
+  as it was when it took the gentlest of those that leave the fewest region failures, and before `keep_logits`; now it
+  takes the surest, and is tried with the model's logits kept as well as with its answers.
+- `answers`: the model's own right answers are kept, its logits not.
 - `labels`: the labels of the reference images are the targets, not the model's own right answers.
 - `whole_way`: no blending.
 - `last_layer`: the last layer alone is trained.

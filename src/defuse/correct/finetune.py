@@ -201,7 +201,8 @@ def fine_tune(
     labels, towards = torch.from_numpy(reference.labels), torch.from_numpy(samples.labels)
     optimizer = torch.optim.Adam(weights, lr=recipe.learning_rate)
     training_mode(module)
-    task = f"correct: lambda {weight:g}" if weight else "correct: control"
+    kept = ", logits kept" if recipe.keep_logits else ""
+    task = f"correct: lambda {weight:g}{kept}" if weight else "correct: control"
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for step in range(batches.steps):
             rng = torch_rng(seed, "augment", step)
