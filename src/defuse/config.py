@@ -51,7 +51,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "detail": False,
             "keep_answers": False,
             "blends": (1.0,),
-            "hold_changed": False,
+            "max_changed_loss": 1.0,
             "max_accuracy_loss_bound": 1.0,
             "max_negative_flips": 1.0,
         },

@@ -48,11 +48,13 @@ class Caps:
         accuracy_loss: by how much accuracy may fall.
         negative_flips: how many may turn from right to wrong.
         loss_bound: the most that the bootstrap's upper bound of the accuracy lost may be.
+        changed_loss: by how much accuracy on changed validation images may fall.
     """
 
     accuracy_loss: float
     negative_flips: float
     loss_bound: float = 1.0
+    changed_loss: float = 1.0
 
     def hold(self, before: Mask, after: Mask, bound: float = 0.0) -> bool:
         """Return whether a model that is right on ``after``, (n,), may take the place of one right on ``before``.
@@ -72,7 +74,7 @@ class Caps:
 
     def hold_changed(self, before: Rate, after: Rate) -> bool:
         """Return whether so much accuracy on changed validation images may become so much; where any were tried."""
-        return within(before.successes - after.successes, self.accuracy_loss, before.trials)
+        return within(before.successes - after.successes, self.changed_loss, before.trials)
 
 
 def pareto_front(points: Sequence[SweepPoint]) -> tuple[SweepPoint, ...]:

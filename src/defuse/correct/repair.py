@@ -75,10 +75,12 @@ class Correct:
         max_accuracy_loss_bound: the most that the upper 95 % bootstrap bound of that loss may be, as a share; drawn by
             group where the data have groups. A small validation set cannot prove a small loss, unless
             none of its images is lost: then the bootstrap sees nothing that varies, and the bound is 0.
-        hold_changed: whether validation images that were changed, as ``augment`` says, may not cost more accuracy than
-            ``max_accuracy_loss`` either. What is used later differs from validation images more than these from
-            reference images: a repair of a sign classifier (GTSRB) that turned 4 of 3,930 validation images wrong and
-            as many right cost 0.45 points on test images, and one like it 0.7 on changed validation images.
+        max_changed_loss: the most accuracy that a repair may cost on validation images that were changed as ``augment``
+            says, as a share; from 1 on nobody looks. What is used later differs from validation images more than these
+            from reference images: a repair of a sign classifier (GTSRB) that turned 4 of 3,930 validation images wrong
+            and as many right cost 0.45 points on test images, and one like it 0.7 on changed validation images. The
+            less of it is allowed, the less a repair carries over to real images: at 0.1 points 43 % of the dark 50s of
+            ``defuse demo`` are read right, at 0.3 points 89 %.
         max_negative_flips: the most validation images that may turn from right to wrong, as a share.
         flips_of_control: allow as many as the control turns, where that is more. A model with many close calls changes
             some of them however it is trained on: one that is wrong on a tenth of Fashion-MNIST loses 1.7 % of its
@@ -107,7 +109,7 @@ class Correct:
     )
     max_accuracy_loss: Annotated[float, Field(ge=0, le=1)] = 0.001
     max_accuracy_loss_bound: Annotated[float, Field(ge=0, le=1)] = 0.005
-    hold_changed: bool = True
+    max_changed_loss: Annotated[float, Field(ge=0, le=1)] = 0.003
     max_negative_flips: Annotated[float, Field(ge=0, le=1)] = 0.003
     flips_of_control: bool = True
     kept_only: bool = True
@@ -164,7 +166,7 @@ class Correct:
             seed=derive(seed, "correct"),
             progress=progress,
         )
-        changes = self.augment if self.hold_changed else "none"
+        changes = self.augment if self.max_changed_loss < 1 else "none"
         measure = Measure(model, splits, regions, targets, self.kept_only, derive(seed, "correct"), changes)
         control = tune(weight=0.0, recipe=self.control_recipe)
         caps = self._caps(measure, control)
@@ -205,7 +207,8 @@ class Correct:
 
     def _caps(self, measure: Measure, control: TorchClassifier | None) -> Caps:
         turned = measure.negative_flips(control).value if self.flips_of_control else 0.0
-        return Caps(self.max_accuracy_loss, max(self.max_negative_flips, turned), self.max_accuracy_loss_bound)
+        flips = max(self.max_negative_flips, turned)
+        return Caps(self.max_accuracy_loss, flips, self.max_accuracy_loss_bound, self.max_changed_loss)
 
     def _best(
         self, weight: float, tune: Callable[..., TorchClassifier | None], measure: Measure, caps: Caps
@@ -249,10 +252,10 @@ def _reason(repair: Repair, caps: Caps) -> str:
     if not any(point.validation.trials for point in repair.sweep):
         return "not repaired: the loss became NaN for every lambda; lower correct.learning_rate"
     return (
-        "not repaired: no lambda keeps accuracy on validation images, changed ones included, within "
-        f"{100 * caps.accuracy_loss:g} points (at worst {100 * caps.loss_bound:g}) and negative flips within "
-        f"{100 * caps.negative_flips:.2g} %; raise correct.max_accuracy_loss, correct.max_accuracy_loss_bound or "
-        "correct.max_negative_flips, or lower correct.learning_rate"
+        f"not repaired: no lambda keeps validation accuracy within {100 * caps.accuracy_loss:g} points (at worst "
+        f"{100 * caps.loss_bound:g}, on changed images {100 * caps.changed_loss:g}) and negative flips within "
+        f"{100 * caps.negative_flips:.2g} %; raise correct.max_accuracy_loss, correct.max_accuracy_loss_bound, "
+        "correct.max_changed_loss or correct.max_negative_flips, or lower correct.learning_rate"
     )
 
 
