@@ -96,10 +96,7 @@ def _dense(run: Run, data: dict[str, np.ndarray]) -> Mask:
 
 def _figures(name: str, truth: Mask, kept: Mask, makers: np.ndarray) -> dict[str, float]:
     head = "human.mnist." + ("" if name == "gate" else f"{name}_")
-    precision, recall = (
-        Rate.of(truth[kept]),
-        Rate.of(kept[truth]),
-    )
+    precision, recall = Rate.of(truth[kept]), Rate.of(kept[truth])
     each = [(truth & kept)[makers == maker].sum() / max(kept[makers == maker].sum(), 1) for maker in np.unique(makers)]
     reached = [(truth & kept)[makers == maker].sum() / truth[makers == maker].sum() for maker in np.unique(makers)]
     return {

@@ -67,7 +67,7 @@ def search(run: Run, settings: Identify, oracle: Judge, seed: int) -> dict[str, 
         )
     seconds, failures, counts = clock.seconds, found.failures, found.search
     kinds = distinct(failures)
-    real = confirmed(oracle, drawn(run.generator, failures.z, failures.label), failures.label)
+    real = Rate.of(confirmed(oracle, drawn(run.generator, failures.z, failures.label), failures.label))
     return {
         "proposal": settings.proposals[0].kind,
         "candidates": counts.candidates,
@@ -77,8 +77,8 @@ def search(run: Run, settings: Identify, oracle: Judge, seed: int) -> dict[str, 
         "confusions": len({kind[1:] for kind in kinds}),
         "seconds": round(seconds, 1),
         "distinct_per_second": len(kinds) / seconds,
-        "real": Rate.of(real).value,
-        "real_low": Rate.of(real).interval[0],
+        "real": real.value,
+        "real_low": real.interval[0],
     }
 
 

@@ -150,8 +150,8 @@ class SweepSummary(Part):
     """One lambda on what selection may see, whether it met the caps, and how far from the given weights it went.
 
     ``accuracy_loss_bound`` is the upper 95 % bootstrap bound of the validation accuracy lost, as a share;
-    ``changed_accuracy`` is that on changed validation images, null where none were looked at; ``keep_logits`` is the
-    weight at which the given model's logits were kept.
+    ``changed_accuracy`` is that on changed validation images, of no trials where none were looked at; ``keep_logits``
+    is the weight at which the given model's logits were kept.
     """
 
     weight: float

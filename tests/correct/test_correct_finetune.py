@@ -175,8 +175,8 @@ def test_recipe_counts_and_leaves_the_same_seed_the_same_weights(toy, recipe):
 )
 def test_reference_images_are_changed_to_learn_labels_or_to_keep_logits_not_to_keep_answers(toy, recipe, changed):
     """Without the region term (lambda 0) nothing else is left to augment."""
-    moved = state(tune(toy, 0.0, recipe=replace(recipe, augment="affine")))
-    assert same(moved, state(tune(toy, 0.0, recipe=recipe))) != changed
+    augmented = state(tune(toy, 0.0, recipe=replace(recipe, augment="affine")))
+    assert same(augmented, state(tune(toy, 0.0, recipe=recipe))) != changed
 
 
 def test_lambda_zero_is_the_control_bit_by_bit_whatever_the_region_holds(toy):

@@ -273,7 +273,7 @@ def demo(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the whole chain in about five minutes: rendered signs, a planted bug, the repair."""
+    """Show the whole chain in about six minutes: rendered signs, a planted bug, the repair."""
     from defuse.cli.bars import Bars
     from defuse.demo import demonstrate
 
