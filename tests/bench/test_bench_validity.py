@@ -2,14 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from defuse.bench.oracle import SURE, Neighbours, Oracle
+from defuse.bench.oracle import SURE, Neighbours, Oracle, known_to_oracles
 from defuse.bench.table import validity_lines
 from defuse.bench.validity import RegionValidity, Validity, gathered, look, pooled, purity, results
+from defuse.data import SignSettings, render
 from defuse.errors import ConfigError
 from defuse.judges import Judge
 from defuse.pipeline import Run
 from defuse.pixels import to_pixels
-from defuse.records import LabelledImages
+from defuse.records import LabelledImages, Splits
 from defuse.rundir import write_json
 from tiny_run import NAMES, draw, make_finished, make_tiny
 
@@ -146,3 +147,14 @@ def test_results_join_those_of_other_presets_and_replace_their_own(scored, tmp_p
     path.write_text('{"figures": {}}')
     with pytest.raises(ConfigError, match="something else than results"):
         gathered(path, [run])
+
+
+def test_oracles_of_rendered_signs_learn_from_renders_of_their_own(monkeypatch):
+    monkeypatch.setattr("defuse.bench.oracle.RENDERS", 30)
+    images = render(SignSettings(), 20, seed=1).images
+    splits = Splits(images, images, images)
+    assert known_to_oracles("mnist.npz", splits) is splits
+    learned = known_to_oracles("signs", splits)
+    assert len(learned.reference) == 30
+    assert learned.test is images
+    assert not {one.tobytes() for one in learned.reference.images} & {one.tobytes() for one in images.images}

@@ -4,7 +4,8 @@ No method under test may use them. They stand in for a person: a finding is real
 surely; "cannot tell" counts against the finding.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from torch import Tensor
 
 from defuse.bench.planting import content_key
 from defuse.classifiers.outlines import Outlines
+from defuse.data import SignSettings, render
+from defuse.data.sources import SIGNS
 from defuse.devices import pick_device
 from defuse.judges import Judge, Judges
 from defuse.judges.gates import probability_of
@@ -37,14 +40,26 @@ EPOCHS = 10
 BATCH = 1_000
 NEIGHBOURS = 10
 
+RENDERS = 200_000
+"""Rendered signs that oracles of rendered signs learn: as many as leave no corner of the factors' ranges empty."""
+
+USUAL = 60_000
+"""Of more images than this, oracles see each the fewer times."""
+
+
+def known_to_oracles(source: str, splits: Splits) -> Splits:
+    """Return what oracles of a source's images learn: its splits; of rendered ``signs``, many renders of their own."""
+    if source != SIGNS:
+        return splits
+    return replace(splits, reference=render(SignSettings(), RENDERS, seed=SEED).images)
+
 
 def train_oracle(splits: Splits, folder: Path, *, epochs: int, progress: Progress = silent) -> Judge:
     """Train the oracle on reference and test images, calibrate it on validation images; go on where it stopped."""
-    training = JudgeTraining(epochs=epochs)
+    seen = _seen(splits)
+    training = JudgeTraining(epochs=math.ceil(epochs * min(USUAL / len(seen), 1)))
     judges = Judges(gate=MEMBERS[:1], label=MEMBERS[1:], training=training)
-    panel = judges.fit(
-        _seen(splits), splits.validation, seed=SEED, folder=folder, device=pick_device(), progress=progress
-    )
+    panel = judges.fit(seen, splits.validation, seed=SEED, folder=folder, device=pick_device(), progress=progress)
     return Unanimous((panel.gate, panel.label))
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float32
 
 from defuse.bench.methods import found_in
-from defuse.bench.oracle import Oracle, train_oracles
+from defuse.bench.oracle import Oracle, known_to_oracles, train_oracles
 from defuse.bench.stored import stored_parts
 from defuse.config import Preset
 from defuse.generators import Generator
@@ -103,9 +103,8 @@ def look(run: Run, cache: Path, *, epochs: int, progress: Progress = silent) -> 
     Raises:
         ClassifierError: an oracle's training diverges.
     """
-    splits = run.splits
-    oracles = train_oracles(splits, cache, epochs=epochs, progress=progress)
-    names = splits.class_names
+    source, names = run.config.data.source, run.splits.class_names
+    oracles = train_oracles(known_to_oracles(source, run.splits), cache, epochs=epochs, progress=progress)
     regions = [
         RegionValidity(
             region=one.name,
@@ -116,7 +115,7 @@ def look(run: Run, cache: Path, *, epochs: int, progress: Progress = silent) -> 
         for one in found_in(run.regions)
     ]
     return Validity(
-        data=Path(run.config.data.source).stem,
+        data=Path(source).stem,
         preset=run.config.preset,
         seed=run.config.seed,
         commit=commit(),
