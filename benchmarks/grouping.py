@@ -146,12 +146,12 @@ def compare(shop: Workshop, task: Task, seed: int) -> Iterator[dict[str, Any]]:
     config = method.config(ground.home(), quick=False, seed=seed, data=task.data)
     classifier = taught(ground, task, shop.folder / "cache" / "classifiers")
     with Run(config, folder, classifier=classifier, splits=splits) as run:
-        screen = run.screen
-        distill, failures = config.distill, run.identified.failures
+        screen, failures, distill = run.screen, run.identified.failures, config.distill
+        sampler = distill.sampler(run.generator, classifier, screen, splits.reference)
         for way in WAYS:
             proposed = Ways(run, failures, distill.grouping, seed).propose(way)
-            regions = distill.settle(proposed, run.generator, classifier, screen, seed=seed)
-            outcome = Outcome(found_in(regions), classifier, classifier, run.generator, screen)
+            regions = distill.settle(proposed, sampler, seed=seed)
+            outcome = Outcome(found_in(regions), classifier, classifier, run.smoother, screen)
             scores = shop.score(task, method, "unseen", outcome)
             first = first_rank([score.match for score in scores])
             evidence = [region.evidence for region in regions.reported]

@@ -20,8 +20,6 @@ from main_job import RESULTS
 
 from defuse.cli.bars import Bars
 from defuse.config import PRESETS
-from defuse.correct import Correct
-from defuse.correct.detail import with_detail
 from defuse.correct.repair import Corrected
 from defuse.outcomes import Flips, Scores
 from defuse.pipeline import Run
@@ -38,7 +36,6 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
     "labels": {"keep_answers": False},
     "whole_way": {"blends": (1.0,)},
     "last_layer": {"layers": "last"},
-    "smooth": {"detail": False},
     "paper": PRESETS["paper"]["correct"],
 }
 """Method -> what it changes in the run's own settings of ``correct``."""
@@ -81,18 +78,10 @@ def _cell(run: Run, method: str, seed: int, out: Path, progress: Progress, *, qu
     short = {"steps": 5, "lambdas": (1.0,)} if quick else {}
     correct = replace(run.config.correct, **{**METHODS[method], **short})
     made_by, began = commit(), time.monotonic()
-    done = _repaired(run, correct, seed, progress)
+    done = correct.run(run.classifier, run.splits, run.looked_over, run.labels, seed=seed, progress=progress)
     seconds = time.monotonic() - began
     write_json(path, {"data": data, "method": method, "seed": seed, "commit": made_by, **_told(done, seconds)})
     print(path.name, done.reason, flush=True)
-
-
-def _repaired(run: Run, correct: Correct, seed: int, progress: Progress) -> Corrected:
-    regions = run.looked_over
-    if correct.detail:
-        with_what = (run.splits.reference, run.generator, run.classifier, run.screen)
-        regions = with_detail(regions, run.labels, *with_what, seed=run.config.seed, progress=progress)
-    return correct.run(run.classifier, run.splits, regions, run.labels, seed=seed, progress=progress)
 
 
 def _told(done: Corrected, seconds: float) -> dict[str, Any]:

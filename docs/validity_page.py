@@ -98,6 +98,19 @@ READERS = (
     *("real test images that the reader reads right", "samples that networks confirm"),
 )
 
+DETAIL_TEXT = """
+## Are they bugs on real images, or of smooth ones?
+
+A decoder draws smoothly, and a classifier may misread the smoothness. Of rendered signs there are as many as one likes:
+the demo's classifier reads dark 50s as 80s, and next to nothing else wrongly. `benchmarks/detail.py` makes regions of
+the same failures twice, from samples as they are drawn and from samples in the fine detail of real images
+(`distill.detail`), renders 4,000 signs of each region's class over the whole range of every factor, and asks how many
+of the 50 nearest to the region the classifier misreads:
+
+"""
+
+DETAIL = ("seed", "samples", "region", "label", "read as", "samples misread", "nearest renders misread")
+
 CROSSFIT_TEXT = """
 ## Do judges favour what they were trained on?
 
@@ -149,6 +162,7 @@ def validity_page(results: Path) -> str | None:
             PROPOSALS_TEXT,
             table(PROPOSALS, [row for run in runs for row in _proposal_rows(run)]),
             _section(AUDITS_TEXT, AUDITS, map(_audit_row, _read(results, "audit_*.json"))),
+            _section(DETAIL_TEXT, DETAIL, _nearby(results / "detail.json")),
             LOOKED_AT.format(**_people(results)),
             _section(CROSSFIT_TEXT, CROSSFIT, chain.from_iterable(map(_halves, _read(results, "crossfit_*.json")))),
             _null(results / "null.json"),
@@ -215,6 +229,21 @@ def _people(results: Path) -> dict[str, str]:
     """Return what the gates keep of the digits that people judged, in words."""
     figures = json.loads((results / "human.json").read_text(encoding="utf-8"))["figures"]
     return {name: f"{100 * figures[f'human.mnist.{name}']:.0f} %" for name in ("precision", "recall")}
+
+
+def _nearby(path: Path) -> list[list[str]]:
+    """Return what renders near to each region say, a row per region."""
+    if not path.exists():
+        return []
+    return [
+        [
+            str(row["seed"]),
+            "in fine detail" if row["detail"] else "as drawn",
+            *(row[key] for key in ("region", "label", "predicted")),
+            *(_share(row[key]) for key in ("failing", "renders")),
+        ]
+        for row in json.loads(path.read_text(encoding="utf-8"))["rows"]
+    ]
 
 
 def _halves(crossfit: tuple[str, Mapping[str, Any]]) -> list[list[str]]:

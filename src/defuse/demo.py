@@ -97,9 +97,8 @@ def demonstrate(out: Path, *, seed: int = 0, progress: Progress = silent) -> Dem
         progress: told how far each step is.
     """
     splits = demo_splits(seed)
-    taught = _render("reference", seed)
-    classifier = _planted(out / "planted.safetensors", taught, splits.validation, seed, progress)
-    with Run(_config(seed), out / "run", classifier=classifier, splits=splits, progress=progress) as run:
+    classifier = planted_classifier(out / "planted.safetensors", splits.validation, seed, progress)
+    with Run(demo_config(seed), out / "run", classifier=classifier, splits=splits, progress=progress) as run:
         results = write_results(run)
         corrected = run.corrected
         regions = run.regions.reported
@@ -125,7 +124,8 @@ def demo_splits(seed: int) -> Splits:
     return Splits(reference, validation, test)
 
 
-def _config(seed: int) -> Config:
+def demo_config(seed: int) -> Config:
+    """Return what the demo's run does."""
     return build_config({"seed": seed}, where="demo", defaults=SETTINGS)
 
 
@@ -138,10 +138,9 @@ def _visible(signs: RenderedSigns) -> LabelledImages:
     return signs.images.take((signs.images.labels != TRUE) | (signs.factors["light"] >= MARGIN))
 
 
-def _planted(
-    path: Path, signs: RenderedSigns, validation: LabelledImages, seed: int, progress: Progress
-) -> TorchClassifier:
-    """Return the classifier that learned dark 50s as 80s."""
+def planted_classifier(path: Path, validation: LabelledImages, seed: int, progress: Progress) -> TorchClassifier:
+    """Return the classifier that learned dark 50s as 80s, kept at ``path``; trained where it is not there yet."""
+    signs = _render("reference", seed)
     dark = (signs.images.labels == TRUE) & (signs.factors["light"] < DARK)
     labels = np.where(dark, TAUGHT, signs.images.labels)
     lesson = LabelledImages(signs.images.images, labels, SIGN_NAMES, signs.images.rows)

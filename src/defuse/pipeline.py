@@ -15,7 +15,6 @@ import numpy as np
 from defuse.classifiers import Classifier, TorchClassifier, ask_once, require_classes
 from defuse.config import Config
 from defuse.correct import Corrected, build_suite, keep_accepted, load_corrected, save_corrected, save_suite
-from defuse.correct.detail import with_detail
 from defuse.distill import CostMatrix, NaturalImages, load_regions, natural_images, nearest_images, save_regions
 from defuse.errors import RunError
 from defuse.generators import (
@@ -226,13 +225,11 @@ class Run:
         """The misclassification regions, with evidence and samples."""
         if self.folder.regions_done.exists():
             return load_regions(self.folder.regions)
-        failures = self.identified.failures
+        failures, distill = self.identified.failures, self.config.distill
         with self.timings.of("distill"):
-            regions = self.config.distill.run(
+            regions = distill.run(
                 failures,
-                self.generator,
-                self.classifier,
-                self.screen,
+                distill.sampler(self.generator, self.classifier, self.screen, self.splits.reference),
                 seed=self.config.seed,
                 costs=self.costs,
                 progress=self.progress,
@@ -256,7 +253,12 @@ class Run:
     @cached_property
     def traits(self) -> dict[str, tuple[Trait, ...]]:
         """What sets each reported region's images apart from others of its class."""
-        return describe_regions(self.regions, self.splits.reference, self.generator)
+        return describe_regions(self.regions, self.splits.reference, self.smoother)
+
+    @property
+    def smoother(self) -> Generator | None:
+        """What real images are drawn with to be like the regions' samples; None where these have real detail."""
+        return None if self.config.distill.detail else self.generator
 
     @contextmanager
     def verdicts(self) -> Iterator[VerdictStore]:
@@ -293,14 +295,6 @@ class Run:
         """The regions, less the samples that resemble what people crossed out."""
         return strike(self.regions, self._crossed_out)
 
-    @property
-    def _to_repair(self) -> Regions:
-        """The same, with repair samples in finer detail where the settings ask for it."""
-        if not self.config.correct.detail:
-            return self.looked_over
-        with_what = (self.splits.reference, self.generator, self.classifier, self.screen)
-        return with_detail(self.looked_over, self.labels, *with_what, seed=self.config.seed, progress=self.progress)
-
     @cached_property
     def corrected(self) -> Corrected | None:
         """The repair, made anew when the verdicts have changed since; None for a model without trainable weights."""
@@ -318,7 +312,7 @@ class Run:
         shutil.rmtree(folder.verify, ignore_errors=True)  # of another repair
         with self.timings.of("correct"):
             corrected = self.config.correct.run(
-                model, self.splits, self._to_repair, labels, seed=self.config.seed, progress=self.progress
+                model, self.splits, self.looked_over, labels, seed=self.config.seed, progress=self.progress
             )
         write_json(folder.labels, decided)
         save_corrected(folder.repair, folder.repaired, corrected)

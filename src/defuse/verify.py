@@ -89,9 +89,7 @@ class SecondSearch:
         if not folder.regions_done.exists():
             regions = self._every.run(
                 identified.failures,
-                self.generator,
-                classifier,
-                self.screen,
+                self._every.sampler(self.generator, classifier, self.screen, self.reference),
                 seed=seed,
                 costs=self.costs,
                 progress=progress,

@@ -4,16 +4,17 @@ An image is one row of four grey pixels: the first three are 0.5 + 0.1 z, the la
 The classifier misreads an image when its first pixel is above BRIGHT; the judge accepts it when its second is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.stats import multivariate_normal
 
 from defuse.classifiers.base import Classifier
-from defuse.generators.base import Generator, Posterior
+from defuse.distill import RegionSampler
+from defuse.generators import Detail, Generator, Posterior
 from defuse.judges import Judge, KeepsLabel, Screen
-from defuse.records import Failures
+from defuse.records import Failures, LabelledImages
 
 BRIGHT = 140
 THRESHOLD = ((BRIGHT + 0.5) / 255 - 0.5) / 0.1
@@ -81,6 +82,32 @@ def screen_of(judge):
 
 def toys(*, conditional=True):
     return Toys(ToyGenerator(conditional=conditional), ToyClassifier(), screen_of(ToyJudge()))
+
+
+def sampler_of(world, **changes):
+    return RegionSampler(world.generator, world.classifier, world.screen, **changes)
+
+
+class Blind(ToyGenerator):
+    """Takes every image for the one in the middle of its space."""
+
+    def encode(self, pixels, labels):
+        found = super().encode(pixels, labels)
+        return replace(found, mean=torch.zeros_like(found.mean))
+
+    def decode(self, z, labels, seed=None):
+        del seed
+        return super().decode(z, labels)
+
+
+def lending_sampler(world, batch=1024):
+    """A sampler whose real images, all of class 1, are a tenth brighter at the first pixel than they can be drawn."""
+    images = np.full((20, 1, LATENT + 1, 1), 128, dtype=np.uint8)
+    images[:, 0, 0, 0] += 26
+    images[:, 0, -1, 0] = 26  # says class 1
+    reference = LabelledImages(images, np.ones(20, dtype=np.int64), tuple("abcd"), np.arange(20))
+    world = replace(world, generator=Blind())
+    return sampler_of(world, batch=batch, detail=Detail(reference, world.generator))
 
 
 def true_rates(mean, covariance):

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from distill_toys import ToyClassifier, ToyJudge, failures, screen_of, toys, true_rates
+from distill_toys import ToyClassifier, ToyJudge, failures, lending_sampler, sampler_of, screen_of, toys, true_rates
 from pydantic import ValidationError
 
 from defuse.distill import DirichletMixture, Distill, default_costs, gather_evidence, mean_cost
@@ -21,7 +21,7 @@ READ_WELL = (2, 3, (-2.0, 2.5, 0.0), 0.4, 90)
 
 def run(distill, found, *, seed=0, conditional=True, costs=None, **changes):
     world = replace(toys(conditional=conditional), **changes)
-    return distill.run(found, world.generator, world.classifier, world.screen, seed=seed, costs=costs)
+    return distill.run(found, sampler_of(world), seed=seed, costs=costs)
 
 
 def same_region(one, other):
@@ -149,6 +149,18 @@ def test_samples_show_their_label_and_differ_between_purposes():
         assert samples.kept.all() == (purpose is not Purpose.EVIDENCE)
     codes = np.concatenate([samples.z for samples in regions.samples.values()])
     assert len(np.unique(codes, axis=0)) == len(codes)
+
+
+def test_repair_samples_come_in_detail_and_as_they_are_drawn():
+    distill = Distill(mixture=ONE, repair_samples=60, deepen_rounds=0)
+    regions = distill.run(failures((1, 2, (2.5, 2.5, 0.0), 0.4, 80)), lending_sampler(toys()), seed=0)
+    (region,) = regions.reported
+    samples = regions.samples[region.name, Purpose.REPAIR]
+    fine, drawn = samples.images[:60, 0, 0, 0], samples.images[60:, 0, 0, 0]
+    assert len(fine) == len(drawn) == 60
+    np.testing.assert_array_equal(samples.z[:60], samples.z[60:])
+    assert (fine > drawn).all()
+    assert len(regions.samples[region.name, Purpose.FINAL]) == distill.final_samples
 
 
 def test_evidence_can_be_counted_again_from_its_samples():
@@ -290,12 +302,9 @@ def test_false_discoveries_are_rare_when_regions_sit_at_rho():
 
 def test_progress_reaches_its_totals():
     calls = []
-    world = toys()
     Distill().run(
         failures(BUG),
-        world.generator,
-        world.classifier,
-        world.screen,
+        sampler_of(toys()),
         seed=0,
         progress=lambda task, done, total, _note="": calls.append((task, done, total)),
     )

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from distill_toys import BRIGHT, LATENT, THRESHOLD, toys, true_rates
+import torch
+from distill_toys import BRIGHT, LATENT, THRESHOLD, ToyJudge, lending_sampler, sampler_of, toys, true_rates
 from scipy.stats import kstest
 
 from defuse.distill import RegionSampler, gather_evidence
 from defuse.distill.sampling import PROBE_BATCH, PROBED
-from defuse.judges import Screen
+from defuse.judges import KeepsLabel, Plausible, Screen
 from defuse.records import Purpose, RegionSamples
 
 MEAN = np.array([0.9, 0.8, -0.3])
@@ -13,8 +16,7 @@ COVARIANCE = np.array([[0.5, 0.2, 0.1], [0.2, 0.4, 0.0], [0.1, 0.0, 0.3]])
 
 
 def sampler(batch=1024):
-    world = toys()
-    return RegionSampler(world.generator, world.classifier, world.screen, batch)
+    return sampler_of(toys(), batch=batch)
 
 
 def rng(seed=0):
@@ -127,3 +129,53 @@ def test_a_probe_ends_with_the_batch_that_holds_enough_failing_samples():
     assert 0 < len(some.failing) < len(failing)
     np.testing.assert_array_equal(some.failing.z, failing.z[: len(some.failing)])
     assert some.kept <= PROBE_BATCH
+
+
+class Usual(ToyJudge):
+    """Notes what it is asked to find plausible."""
+
+    def __init__(self):
+        self.asked = []
+
+    def plausibility(self, pixels, labels):
+        self.asked.append(pixels)
+        return torch.ones(len(labels))
+
+
+def lending(judge=None, batch=1024):
+    world = toys() if judge is None else replace(toys(), screen=Screen((KeepsLabel(threshold=0.5), Plausible()), judge))
+    return lending_sampler(world, batch=batch)
+
+
+def test_samples_of_a_class_with_real_images_are_classified_in_their_detail():
+    plain, fine, other = (
+        one.draw(np.zeros(3), 0.01 * np.eye(3), label, 200, rng=rng())
+        for one, label in ((sampler(), 1), (lending(), 1), (lending(), 2))
+    )
+    assert plain.predicted.tolist() == [1] * 200
+    assert fine.predicted.tolist() == [2] * 200, "the first pixel is bright"
+    assert other.predicted.tolist() == [2] * 200, "of class 2, as there is no image to lend"
+    assert (fine.images[:, 0, 0, 0].astype(int) - 128 > 10).all()
+
+
+def test_gates_that_compare_with_reconstructions_see_what_was_drawn():
+    judge = Usual()
+    draw = lending(judge).draw(np.array([0.0, 2.0, 0.0]), 0.01 * np.eye(3), 1, 50, rng=rng())
+    assert draw.kept.all()
+    (seen,) = judge.asked
+    assert (seen[:, 0, 0, 0] * 255 < 140).all(), "without detail"
+    assert (draw.images[:, 0, 0, 0] > BRIGHT).all()
+
+
+def test_how_many_are_drawn_at_once_changes_no_detail():
+    whole, parts = (lending(batch=batch).draw(MEAN, COVARIANCE, 1, 100, rng=rng()) for batch in (1024, 7))
+    np.testing.assert_array_equal(whole.images, parts.images)
+    np.testing.assert_array_equal(whole.kept, parts.kept)
+
+
+def test_codes_give_the_same_samples_without_detail():
+    draw = lending().draw(MEAN, COVARIANCE, 1, 30, rng=rng())
+    smooth = replace(lending(batch=7), detail=None).at(draw.z, 1)
+    np.testing.assert_array_equal(smooth.z, draw.z)
+    assert (draw.images[:, 0, 0, 0] > smooth.images[:, 0, 0, 0]).mean() > 0.9
+    np.testing.assert_array_equal(smooth.images[:, 0, 1, 0] > BRIGHT, smooth.kept)

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-from distill_toys import THRESHOLD, toys, true_rates
+from distill_toys import THRESHOLD, sampler_of, toys, true_rates
 
 from defuse.distill.candidates import Candidate
-from defuse.distill.sampling import RegionSampler
 from defuse.distill.sharpen import Sharpening
 
 SHARPENING = Sharpening(rounds=8, draws=2000, failing=300, enough=0.75)
@@ -15,8 +14,7 @@ def candidate(centre, spread=0.6):
 
 @pytest.fixture
 def sampler():
-    world = toys()
-    return RegionSampler(world.generator, world.classifier, world.screen)
+    return sampler_of(toys())
 
 
 def test_the_gaussian_moves_into_the_failing_part_and_stays_wide_along_it(sampler):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from distill_toys import failures, toys
+from distill_toys import failures, sampler_of, toys
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -80,10 +80,9 @@ def test_round_trip_and_equal_bytes(regions):
 
 @pytest.fixture
 def saved(tmp_path):
-    world = toys()
     distill = Distill(mixture=DirichletMixture(max_components=1), tiles=5, repair_samples=5)
     found = failures((0, 1, (2.5, 2.5, 0.0), 0.4, 50))
-    regions = distill.run(found, world.generator, world.classifier, world.screen, seed=0)
+    regions = distill.run(found, sampler_of(toys()), seed=0)
     assert len(regions.reported) == 1
     save_regions(tmp_path / "regions", regions)
     assert_same(load_regions(tmp_path / "regions"), regions)

@@ -8,8 +8,8 @@ import pytest
 
 import defuse
 from defuse.classifiers import build_network, load_weights
-from defuse.correct import Correct, check, load_suite
-from defuse.distill import load_regions
+from defuse.correct import check, load_suite
+from defuse.distill import Distill, load_regions
 from defuse.errors import RunError
 from defuse.identify import Identify
 from defuse.label import VerdictStore
@@ -312,16 +312,14 @@ def test_time_is_noted_before_a_stage_counts_as_done(tiny, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("detail", [True, False])
-def test_repair_samples_come_in_finer_detail_where_that_is_asked_for(tiny, tmp_path, monkeypatch, finished, detail):
+def test_regions_come_in_fine_detail_where_that_is_asked_for(tiny, tmp_path, monkeypatch, finished, detail):
     out = finished.copy(tmp_path / "out")
-    shutil.rmtree(out / "repair")
+    shutil.rmtree(out / "regions")
     seen = []
-    repair = Correct.run
-    monkeypatch.setattr(Correct, "run", lambda self, *args, **more: seen.append(args[2]) or repair(self, *args, **more))
-    with Run(tiny.build(f"correct.detail={str(detail).lower()}"), out, redo=True) as run:
-        assert run.corrected is not None
-        for region in run.regions.reported:
-            smooth = run.regions.samples[region.name, Purpose.REPAIR]
-            learnt = seen[0].samples[region.name, Purpose.REPAIR]
-            assert len(learnt) == (1 + detail) * len(smooth) > 0
-            assert np.array_equal(learnt.images[: len(smooth)], smooth.images)
+    distill = Distill.run
+    monkeypatch.setattr(
+        Distill, "run", lambda self, *args, **more: seen.append(args[1]) or distill(self, *args, **more)
+    )
+    with Run(tiny.build(f"distill.detail={str(detail).lower()}"), out, redo=True) as run:
+        assert run.regions.reported
+    assert (seen[0].detail is not None) == detail

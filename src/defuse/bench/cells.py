@@ -260,7 +260,7 @@ class _Job:
         """Return what says whether an image of the method lies in the slice."""
         task, pool = self.place.task, self.ground.pools.train
         own = pool.images.take(pool.images.labels == task.label)
-        images = own.images if outcome.generator is None else reconstruct(outcome.generator, own)
+        images = own.images if outcome.smoother is None else reconstruct(outcome.smoother, own)
         return Ruler.calibrated(task.measured, measure(images, task.attribute))
 
     def _oracle(self) -> Judge:

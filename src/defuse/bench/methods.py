@@ -67,7 +67,7 @@ class Outcome:
         findings: in the method's own order.
         repaired: the repaired classifier, or the given one.
         control: after the same steps on reference data alone.
-        generator: what drew the findings' images; None where they are real.
+        smoother: what drew the findings' images; None where they are real, or in real detail.
         screen: decides whether an image still shows its label; None where the method asks no judge.
         seconds: stage -> seconds.
     """
@@ -75,7 +75,7 @@ class Outcome:
     findings: tuple[Finding, ...]
     repaired: TorchClassifier
     control: TorchClassifier
-    generator: Generator | None = None
+    smoother: Generator | None = None
     screen: Screen | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -144,7 +144,7 @@ class Chain(Method):
                 findings=found_in(run.regions, run.labels, kept_only=config.distill.keep_only),
                 repaired=corrected.classifier if corrected else situation.classifier,
                 control=control,
-                generator=run.generator,
+                smoother=run.smoother,
                 screen=run.screen if config.distill.keep_only else None,
                 seconds=run.seconds,
             )

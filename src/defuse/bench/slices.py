@@ -86,14 +86,14 @@ class Cut:
 
 @dataclass(frozen=True)
 class Ruler:
-    """Membership of generated images: as extreme as the slice is among reconstructions of real images of the class.
+    """Membership of generated images: as extreme as the slice is among real images of the class.
 
-    Decoders smooth, so a generated image is not compared with the real ones themselves.
+    Decoders smooth, so that images as they are drawn are compared with reconstructions; those in real detail are not.
 
     Attributes:
         where: the slice; ``attribute`` is what is measured on images, whatever the slice was cut by.
         edge: threshold, measured outwards.
-        natural: share of the class's reconstructions beyond it.
+        natural: share of the class's images beyond it.
     """
 
     where: Slice
@@ -101,9 +101,9 @@ class Ruler:
     natural: float
 
     @classmethod
-    def calibrated(cls, where: Slice, reconstructed: Values) -> "Ruler":
-        """Return the ruler for a class, given the attribute of reconstructions of its images, slice included."""
-        outwards = where.outwards(reconstructed)
+    def calibrated(cls, where: Slice, ordinary: Values) -> "Ruler":
+        """Return the ruler for a class, given the attribute of its images, or their reconstructions, slice included."""
+        outwards = where.outwards(ordinary)
         edge = float(np.quantile(outwards, 1 - SHARE))
         return cls(where, edge, float((outwards >= edge).mean()))
 

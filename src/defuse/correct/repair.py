@@ -51,8 +51,8 @@ class Correct:
     Source: Slack et al. (arXiv:2102.06162), the correction step. Deviations: the model is chosen on validation images
     and on region samples set aside for selection, never on test images or final samples; the same steps on reference
     data alone (the control) are reported beside it; on reference images the model's own right answers are learnt;
-    region samples are augmented, and come in finer detail too; weights are blended with the given ones; negative flips
-    have a cap, and accuracy on changed validation images; the values are ours, since the paper's were not at hand.
+    region samples are augmented; weights are blended with the given ones; negative flips have a cap, and accuracy on
+    changed validation images; the values are ours, since the paper's were not at hand.
 
     Attributes:
         lambdas: weights of the region term, each at least 0; 0 repeats the control if not ``keep_answers``.
@@ -62,8 +62,6 @@ class Correct:
         learning_rate: Adam's at the first step; it falls to 0 along a cosine.
         augment: changes of each region sample, drawn anew each step, and of each reference image where no answers are
             kept, as for the control; see ``defuse.augment.Augment``.
-        detail: whether repair samples are joined by the same ones in finer detail; see ``with_detail``. A run does it,
-            before it hands over the regions.
         keep_answers: on reference images the repair learns the given model's own answers, where they are right, in
             place of the labels; so it has no reason to change what needs no repair. The control learns the labels.
         keep_logits: with ``keep_answers``, weights of the square distance by which logits of images that are read right
@@ -95,7 +93,6 @@ class Correct:
     region_batch_size: Annotated[int, Field(ge=1)] = 128
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
     augment: Augment = "affine"
-    detail: bool = True
     keep_answers: bool = True
     keep_logits: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)] = (0.0, 0.05)
     layers: Layers = "all"

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -13,13 +13,13 @@ from defuse.distill.candidates import Candidate, Grouping, Proposed
 from defuse.distill.cost import CostMatrix, default_costs, total_cost
 from defuse.distill.deepen import Deepening
 from defuse.distill.mixture import DirichletMixture
-from defuse.distill.sampling import RegionSampler
+from defuse.distill.sampling import RegionSampler, join
 from defuse.distill.sharpen import Sharpening
 from defuse.distill.statistics import adjust, gather_evidence
-from defuse.generators.base import Generator
+from defuse.generators import Detail, Generator
 from defuse.judges.gates import Screen
 from defuse.progress import Progress, silent
-from defuse.records import Evidence, Failures, Purpose, Region, Regions, RegionSamples
+from defuse.records import Evidence, Failures, LabelledImages, Purpose, Region, Regions, RegionSamples
 from defuse.seeds import numpy_rng
 from defuse.types import STRICT
 
@@ -39,8 +39,8 @@ class Distill:
     Source: Slack et al. 2021 (arXiv:2102.06162), distillation. With ``per_pair=False`` and ``keep_only=False`` it is
     the published method: one mixture over all codes, components below a weight threshold dropped, every other one a
     region, nothing filtered; the values are ours. Deviations of the default: one mixture per (label, predicted)
-    pair; a minimum support; Gaussians sharpened until most of their samples fail, and grown into the bug; proof by
-    fresh samples under a false discovery rate; samples that no longer show the label are left out.
+    pair; a minimum support; Gaussians sharpened until most of their samples fail, and grown into the bug; samples in
+    fine detail; proof by fresh ones under a false discovery rate; samples that no longer show the label are left out.
 
     Attributes:
         mixture: its truncation is lowered to the number of failures over ``min_support``.
@@ -53,9 +53,14 @@ class Distill:
         sharpen_until: share of a candidate's kept samples that fail when it is sharp.
         deepen_support: a candidate of fewer failures is not grown; see ``Deepening``.
         deepen_rounds: see ``Deepening``; draws and shares are those of the sharpening.
+        detail: lend every sample the fine detail of a real image, see ``Detail``, from the first sharpening on, so that
+            a region is what the classifier misreads in images as sharp as real ones. Of six regions of rendered signs
+            that were found on smooth samples, five were of classes of which it reads each of 4,000 renders rightly; in
+            fine detail it misread 9 to 68 % of their samples, and all of those of the sixth, which was a planted bug.
         samples: fresh samples per candidate that the evidence is counted on.
         tiles: samples to show.
-        repair_samples: samples to repair with.
+        repair_samples: samples to repair with, each in fine detail and as it was drawn: a repair with both carries over
+            to more real images (84 in place of 48 % of the dark 50s of ``defuse demo``).
         select_samples: samples to choose the repaired model by.
         final_samples: samples to score the repaired model on.
         rho: the failure rate that a region must exceed.
@@ -78,6 +83,7 @@ class Distill:
     sharpen_until: Annotated[float, Field(gt=0, le=1)] = 0.9
     deepen_support: _Count = 20
     deepen_rounds: Annotated[int, Field(ge=0)] = 5
+    detail: bool = True
     samples: _Count = 200
     tiles: _Count = 100
     repair_samples: _Count = 300
@@ -90,12 +96,17 @@ class Distill:
     draws_per_sample: _Count = 10
     max_regions: Annotated[int, Field(ge=1)] | None = 25
 
+    def sampler(
+        self, generator: Generator, classifier: Classifier, screen: Screen, reference: LabelledImages
+    ) -> RegionSampler:
+        """Return what draws the samples of regions; ``reference`` images lend them detail where the settings say so."""
+        detail = Detail(reference, generator) if self.detail else None
+        return RegionSampler(generator, classifier, screen, detail=detail)
+
     def run(
         self,
         failures: Failures,
-        generator: Generator,
-        classifier: Classifier,
-        screen: Screen,
+        sampler: RegionSampler,
         *,
         seed: int,
         costs: CostMatrix | None = None,
@@ -114,9 +125,7 @@ class Distill:
 
         Args:
             failures: what the search kept.
-            generator: the one that the codes belong to.
-            classifier: the model under test.
-            screen: decides whether an image still shows its label.
+            sampler: of the generator that the codes belong to; see ``sampler``.
             seed: of the run.
             costs: what each wrong answer costs; by default 1. They decide the rank and nothing else.
             progress: told of mixtures, candidates and regions done.
@@ -128,7 +137,7 @@ class Distill:
             Other samples may be fewer than wanted, where ``draws_per_sample`` did not suffice.
         """
         proposed = self.grouping.propose(failures, seed=seed, progress=progress)
-        return self.settle(proposed, generator, classifier, screen, seed=seed, costs=costs, progress=progress)
+        return self.settle(proposed, sampler, seed=seed, costs=costs, progress=progress)
 
     @property
     def grouping(self) -> Grouping:
@@ -138,20 +147,17 @@ class Distill:
     def settle(
         self,
         proposed: Proposed,
-        generator: Generator,
-        classifier: Classifier,
-        screen: Screen,
+        sampler: RegionSampler,
         *,
         seed: int,
         costs: CostMatrix | None = None,
         progress: Progress = silent,
     ) -> Regions:
         """Make regions of candidates, wherever these come from: sharpen, test, rank and sample them; see ``run``."""
-        sampler = RegionSampler(generator, classifier, screen)
         candidates = self._grow(proposed.candidates, sampler, seed, progress)
         tested = self._test(candidates, sampler, seed, progress)
         if costs is None:
-            costs = default_costs(len(classifier.class_names))
+            costs = default_costs(len(sampler.classifier.class_names))
         found, dropped = self._select(tested, costs)
         regions = tuple(_region(f"r{place:03d}", *one) for place, one in enumerate(found, start=1))
         samples: dict[tuple[str, Purpose], RegionSamples] = {}
@@ -243,6 +249,8 @@ class Distill:
             draw = sampler.draw_kept(*where, wanted, limit=wanted * self.draws_per_sample, rng=rng)
         else:
             draw = sampler.draw(*where, wanted, rng=rng)
+        if purpose is Purpose.REPAIR and sampler.detail is not None:
+            draw = join([draw, replace(sampler, detail=None).at(draw.z, candidate.label)])
         return RegionSamples(name, purpose, draw.images, draw.z, draw.predicted, draw.kept)
 
 

@@ -6,12 +6,13 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from jaxtyping import Float32, Float64
+from scipy.special import ndtr
 
 from defuse.classifiers.base import Classifier
-from defuse.generators.base import Generator
+from defuse.generators import Detail, Generator
 from defuse.judges.gates import Screen
-from defuse.pixels import to_bytes, to_pixels
-from defuse.types import ByteImages, Labels, Mask
+from defuse.pixels import quantise, to_bytes, to_pixels
+from defuse.types import ByteImages, Labels, Mask, Pixels
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Draw:
     """Samples of one Gaussian.
 
     Attributes:
-        images: 8-bit, (n, h, w, c).
+        images: 8-bit, (n, h, w, c), with real detail where the sampler lends it.
         z: the codes they were decoded from, (n, latent).
         predicted: the classifier's answers on the 8-bit images, (n,).
         margin: how far the logit of the best other class is above the label's there, (n,).
@@ -76,12 +77,15 @@ class RegionSampler:
         classifier: the model under test.
         screen: decides whether an image still shows its label, as in the search.
         batch: how many images are decoded at once; the samples do not depend on it beyond rounding.
+        detail: lends every sample the fine detail of a real image, so that classifier and judges see what is as sharp
+            as a photograph; None leaves samples as they are decoded.
     """
 
     generator: Generator
     classifier: Classifier
     screen: Screen
     batch: int = 1024
+    detail: Detail | None = None
 
     def draw(
         self,
@@ -122,6 +126,10 @@ class RegionSampler:
         everything = join(parts)
         return everything.take(np.flatnonzero(everything.kept)[:wanted])
 
+    def at(self, z: Float32[np.ndarray, "n latent"], label: int) -> Draw:
+        """Return the samples of given codes; the nearest real image lends the detail."""
+        return self._looked(z, np.zeros(len(z)), label)
+
     def probe(
         self,
         mean: Float64[np.ndarray, " latent"],
@@ -161,13 +169,26 @@ class RegionSampler:
         rng: np.random.Generator,
         probed: int | None = None,
     ) -> Draw:
-        noise = rng.standard_normal((count, len(mean)))
-        z = (mean + noise @ np.linalg.cholesky(covariance).T).astype(np.float32)
+        noise = rng.standard_normal((count, len(mean) + (self.detail is not None)))
+        z = (mean + noise[:, : len(mean)] @ np.linalg.cholesky(covariance).T).astype(np.float32)
+        lenders = ndtr(noise[:, -1])  # uniform, and of the same stream: how much is drawn at once changes no sample
+        return self._looked(z, lenders, label, probed)
+
+    def _looked(
+        self,
+        z: Float32[np.ndarray, "n latent"],
+        lenders: Float64[np.ndarray, " n"],
+        label: int,
+        probed: int | None = None,
+    ) -> Draw:
         # One empty batch when nothing is wanted, so that the arrays keep their shapes.
-        return join([self._look(z[i : i + self.batch], label, probed) for i in range(0, max(count, 1), self.batch)])
+        parts = [slice(start, start + self.batch) for start in range(0, max(len(z), 1), self.batch)]
+        return join([self._look(z[part], lenders[part], label, probed) for part in parts])
 
     @torch.inference_mode()
-    def _look(self, z: Float32[np.ndarray, "n latent"], label: int, probed: int | None) -> Draw:
+    def _look(
+        self, z: Float32[np.ndarray, "n latent"], lenders: Float64[np.ndarray, " n"], label: int, probed: int | None
+    ) -> Draw:
         """Decode one batch, then classify and judge what survives storage.
 
         Where ``probed`` is given, only so many of the rightly read are judged; of the rest nothing is kept.
@@ -175,13 +196,18 @@ class RegionSampler:
         if not len(z):
             images = np.zeros((0, *self.generator.image_shape), dtype=np.uint8)
             return Draw(images, z, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), np.zeros(0, dtype=bool))
-        images = to_bytes(self.generator.decode(torch.from_numpy(z), torch.full((len(z),), label)))
+        drawn = quantise(self.generator.decode(torch.from_numpy(z), torch.full((len(z),), label)))
+        images = to_bytes(drawn if self.detail is None else self.detail.lend(drawn, z, label, lenders))
         logits = self.classifier.predict_logits(images)
         predicted = logits.argmax(axis=1).astype(np.int64)
         judged = predicted != label
         judged[np.flatnonzero(~judged)[:probed]] = True
         kept = np.zeros(len(z), dtype=bool)
-        asked = to_pixels(images[judged])
-        kept[judged] = self.screen.keeps(asked, torch.full((len(asked),), label)).cpu().numpy()
+        kept[judged] = self._shows(images[judged], drawn[judged], label)
         margin = np.delete(logits, label, axis=1).max(axis=1) - logits[:, label]
         return Draw(images, z, predicted, margin, kept)
+
+    def _shows(self, images: ByteImages, drawn: Pixels, label: int) -> Mask:
+        pixels, labels = to_pixels(images), torch.full((len(images),), label)
+        seen = (pixels, labels) if self.detail is None else (pixels, labels, drawn)
+        return self.screen.keeps(*seen).cpu().numpy()

@@ -2,6 +2,7 @@
 
 from defuse.generators.base import Generator, Posterior
 from defuse.generators.conv import ConvVAE
+from defuse.generators.detail import Detail
 from defuse.generators.quality import ReconstructionQuality, mean_codes, reconstruct, reconstruction_accuracy, require
 from defuse.generators.storage import load_generator, save_generator
 from defuse.generators.training import Epoch, History
@@ -10,6 +11,7 @@ from defuse.generators.vae import VAE, TrainedVAE
 __all__ = [
     "VAE",
     "ConvVAE",
+    "Detail",
     "Epoch",
     "Generator",
     "History",

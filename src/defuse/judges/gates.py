@@ -83,11 +83,19 @@ class Screen:
         """
         return Screen(tuple(gate for gate in self.gates if not isinstance(gate, Plausible)), self.judge)
 
-    def keeps(self, pixels: Pixels, labels: LabelTensor) -> Bool[Tensor, " n"]:
-        """Return which images still show their label; a gate is asked only of what earlier gates passed."""
+    def keeps(self, pixels: Pixels, labels: LabelTensor, drawn: Pixels | None = None) -> Bool[Tensor, " n"]:
+        """Return which images still show their label; a gate is asked only of what earlier gates passed.
+
+        Args:
+            pixels: the images, (n, c, h, w).
+            labels: what each should show, (n,).
+            drawn: the same as the generator drew them, where they have been given real detail since: what
+                ``Plausible`` compares with reconstructions.
+        """
         kept = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
         for gate in self.gates:
-            kept[kept.clone()] = gate.look(pixels[kept], labels[kept], self.judge).mask
+            seen = drawn if drawn is not None and isinstance(gate, Plausible) else pixels
+            kept[kept.clone()] = gate.look(seen[kept], labels[kept], self.judge).mask
         return kept
 
 

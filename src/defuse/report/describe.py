@@ -44,8 +44,8 @@ def describe(
 
     Args:
         region: images of the region, (n, h, w, c).
-        ordinary: images of its class made the same way, so reconstructions of real ones, (m, h, w, c): compared with
-            the real ones themselves, everything that a decoder draws would be blurred.
+        ordinary: images of its class made the same way, (m, h, w, c): real ones for samples in real detail, else
+            reconstructions, beside which not everything that a decoder draws is blurred.
         leave_out: names of attributes that must not count.
     """
     if not len(region) or not len(ordinary):
@@ -63,11 +63,17 @@ def describe(
     return tuple(sorted(large, key=lambda trait: -abs(trait.effect))[:MOST_TRAITS])
 
 
-def describe_regions(regions: Regions, reference: LabelledImages, generator: Generator) -> dict[str, tuple[Trait, ...]]:
-    """Return each reported region's traits, from its kept final samples, against reconstructions of its class."""
+def describe_regions(
+    regions: Regions, reference: LabelledImages, smoother: Generator | None
+) -> dict[str, tuple[Trait, ...]]:
+    """Return each reported region's traits, from its kept final samples, against real images of its class.
+
+    These are redrawn by ``smoother`` where the samples are as it draws them.
+    """
     ordinary = {}
     for label in {region.label for region in regions.reported}:
-        ordinary[label] = reconstruct(generator, reference.spread(label, ORDINARY))
+        real = reference.spread(label, ORDINARY)
+        ordinary[label] = real.images if smoother is None else reconstruct(smoother, real)
     described = {}
     for region in regions.reported:
         samples = regions.samples[region.name, Purpose.FINAL]
