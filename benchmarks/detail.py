@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     made = provenance(f"python benchmarks/detail.py --seeds {options.seeds}")
     seeds = [int(seed) for seed in options.seeds.split(",")]
-    with Bars() as bars:
+    with Bars(quiet=False) as bars:
         rows = [row for seed in seeds for row in _looked_at(seed, options.out / str(seed), bars)]
     for row in rows:
         print(*(row[key] for key in ("seed", "detail", "region", "label", "predicted")), row["renders"]["value"])
