@@ -151,7 +151,7 @@ def compare(shop: Workshop, task: Task, seed: int) -> Iterator[dict[str, Any]]:
         for way in WAYS:
             proposed = Ways(run, failures, distill.grouping, seed).propose(way)
             regions = distill.settle(proposed, sampler, seed=seed)
-            outcome = Outcome(found_in(regions), classifier, classifier, run.smoother, screen)
+            outcome = Outcome(found_in(regions), classifier, classifier, run.redraw, screen)
             scores = shop.score(task, method, "unseen", outcome)
             first = first_rank([score.match for score in scores])
             evidence = [region.evidence for region in regions.reported]

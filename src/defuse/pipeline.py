@@ -18,9 +18,11 @@ from defuse.correct import Corrected, build_suite, keep_accepted, load_corrected
 from defuse.distill import CostMatrix, NaturalImages, load_regions, natural_images, nearest_images, save_regions
 from defuse.errors import RunError
 from defuse.generators import (
+    Detail,
     Generator,
     ReconstructionQuality,
     load_generator,
+    reconstruct,
     reconstruction_accuracy,
     require,
     save_generator,
@@ -36,6 +38,7 @@ from defuse.report.describe import Trait, describe_regions
 from defuse.rundir import RunDir, file_hash, read_json, write_json
 from defuse.seeds import derive
 from defuse.timings import Timings
+from defuse.types import ByteImages
 from defuse.verify import SecondSearch, load_verified, save_verified, verify
 from defuse.workspace import claim, fingerprints, refuse_foreign
 
@@ -253,12 +256,13 @@ class Run:
     @cached_property
     def traits(self) -> dict[str, tuple[Trait, ...]]:
         """What sets each reported region's images apart from others of its class."""
-        return describe_regions(self.regions, self.splits.reference, self.smoother)
+        return describe_regions(self.regions, self.splits.reference, self.redraw)
 
-    @property
-    def smoother(self) -> Generator | None:
-        """What real images are drawn with to be like the regions' samples; None where these have real detail."""
-        return None if self.config.distill.detail else self.generator
+    def redraw(self, images: LabelledImages) -> ByteImages:
+        """Return real images as they would come out as samples of a region: what those may be compared with."""
+        if self.config.distill.detail:
+            return Detail(self.splits.reference, self.generator).redraw(images)
+        return reconstruct(self.generator, images)
 
     @contextmanager
     def verdicts(self) -> Iterator[VerdictStore]:

@@ -88,3 +88,10 @@ def test_nothing_is_lent_where_no_image_can_or_none_is_drawn():
 def test_what_is_lent_stays_within_the_range_of_pixels():
     found = lent([1.3] * 4, real([1.3] * 3, 0.2 * CHECKS))
     assert 0 <= found.min() <= found.max() <= 1
+
+
+def test_a_real_image_is_redrawn_in_the_detail_of_another():
+    others = [real([0.5], 0.05 * STRIPES) for _ in range(SIMILAR)]
+    reference = LabelledImages.concatenate([real([0.5], 0.05 * CHECKS), *others])
+    again = Detail(reference, Halves()).redraw(reference.take(np.array([0])))
+    assert np.abs(again.astype(int) - others[0].images).max() <= 2

@@ -27,7 +27,6 @@ from defuse.bench.scoring import (
 from defuse.bench.slices import Ruler
 from defuse.bench.tasks import Kind, Level, Task
 from defuse.devices import device_name, pick_device
-from defuse.generators import reconstruct
 from defuse.judges import Judge, Screen
 from defuse.pixels import to_pixels
 from defuse.progress import Progress, silent
@@ -260,7 +259,7 @@ class _Job:
         """Return what says whether an image of the method lies in the slice."""
         task, pool = self.place.task, self.ground.pools.train
         own = pool.images.take(pool.images.labels == task.label)
-        images = own.images if outcome.smoother is None else reconstruct(outcome.smoother, own)
+        images = own.images if outcome.redraw is None else outcome.redraw(own)
         return Ruler.calibrated(task.measured, measure(images, task.attribute))
 
     def _oracle(self) -> Judge:

@@ -17,7 +17,7 @@ from defuse.correct import Correct
 from defuse.correct.finetune import draw_batches, fine_tune
 from defuse.correct.targets import Pool, usable
 from defuse.errors import ClassifierError
-from defuse.generators import Generator
+from defuse.generators import Redraw
 from defuse.judges import Screen
 from defuse.pipeline import Run
 from defuse.progress import Progress
@@ -67,7 +67,7 @@ class Outcome:
         findings: in the method's own order.
         repaired: the repaired classifier, or the given one.
         control: after the same steps on reference data alone.
-        smoother: what drew the findings' images; None where they are real, or in real detail.
+        redraw: makes real images comparable with the findings' images; None where those are real themselves.
         screen: decides whether an image still shows its label; None where the method asks no judge.
         seconds: stage -> seconds.
     """
@@ -75,7 +75,7 @@ class Outcome:
     findings: tuple[Finding, ...]
     repaired: TorchClassifier
     control: TorchClassifier
-    smoother: Generator | None = None
+    redraw: Redraw | None = None
     screen: Screen | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -144,7 +144,7 @@ class Chain(Method):
                 findings=found_in(run.regions, run.labels, kept_only=config.distill.keep_only),
                 repaired=corrected.classifier if corrected else situation.classifier,
                 control=control,
-                smoother=run.smoother,
+                redraw=run.redraw,
                 screen=run.screen if config.distill.keep_only else None,
                 seconds=run.seconds,
             )

@@ -88,7 +88,7 @@ class Cut:
 class Ruler:
     """Membership of generated images: as extreme as the slice is among real images of the class.
 
-    Decoders smooth, so that images as they are drawn are compared with reconstructions; those in real detail are not.
+    Decoders smooth, so a generated image is compared with real ones that were drawn again the same way.
 
     Attributes:
         where: the slice; ``attribute`` is what is measured on images, whatever the slice was cut by.
@@ -102,7 +102,7 @@ class Ruler:
 
     @classmethod
     def calibrated(cls, where: Slice, ordinary: Values) -> "Ruler":
-        """Return the ruler for a class, given the attribute of its images, or their reconstructions, slice included."""
+        """Return the ruler for a class, given the attribute of its images, slice included."""
         outwards = where.outwards(ordinary)
         edge = float(np.quantile(outwards, 1 - SHARE))
         return cls(where, edge, float((outwards >= edge).mean()))

@@ -3,7 +3,14 @@
 from defuse.generators.base import Generator, Posterior
 from defuse.generators.conv import ConvVAE
 from defuse.generators.detail import Detail
-from defuse.generators.quality import ReconstructionQuality, mean_codes, reconstruct, reconstruction_accuracy, require
+from defuse.generators.quality import (
+    ReconstructionQuality,
+    Redraw,
+    mean_codes,
+    reconstruct,
+    reconstruction_accuracy,
+    require,
+)
 from defuse.generators.storage import load_generator, save_generator
 from defuse.generators.training import Epoch, History
 from defuse.generators.vae import VAE, TrainedVAE
@@ -17,6 +24,7 @@ __all__ = [
     "History",
     "Posterior",
     "ReconstructionQuality",
+    "Redraw",
     "TrainedVAE",
     "load_generator",
     "mean_codes",

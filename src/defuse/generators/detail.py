@@ -12,15 +12,18 @@ from torch.nn.functional import avg_pool2d
 
 from defuse.generators.base import Generator
 from defuse.generators.quality import mean_codes, reconstruct
-from defuse.pixels import contrast, to_pixels
+from defuse.pixels import contrast, to_bytes, to_pixels
 from defuse.records import LabelledImages
-from defuse.types import Pixels
+from defuse.types import ByteImages, Pixels
 
 LENDERS = 1_000
 """Real images of a class that may lend their detail, at most; evenly spaced."""
 
 SIMILAR = 5
 """A sample's lender is one of so many real images of its class, those with the nearest codes."""
+
+ANOTHER = 1 - 0.5 / SIMILAR
+"""The choice of the last of them, which is not the image itself."""
 
 WEAKEST, STRONGEST = 0.2, 1.2
 """Between these factors detail is scaled as the sample's contrast is to that of its lender's reconstruction."""
@@ -75,6 +78,14 @@ class Detail:
         gain = gain[:, None, None, None]
         weight = _agreement(_level(drawn), gain * _level(lenders.drawn[lender]))
         return (drawn + gain * weight * lenders.lost[lender]).clamp(0, 1)
+
+    def redraw(self, images: LabelledImages) -> ByteImages:
+        """Return real images as samples like them come out: drawn, in the detail of another image, (n, h, w, c)."""
+        drawn, z = to_pixels(reconstruct(self._generator, images)), mean_codes(self._generator, images)
+        for label in np.unique(images.labels).tolist():
+            rows = np.flatnonzero(images.labels == label)
+            drawn[rows] = self.lend(drawn[rows], z[rows], label, np.full(len(rows), ANOTHER))
+        return to_bytes(drawn)
 
     def _look(self, label: int) -> "_Lenders":
         images = self._reference.spread(label, LENDERS)

@@ -33,6 +33,10 @@ class ReconstructionQuality:
     per_class: tuple[Rate, ...]
 
 
+Redraw = Callable[[LabelledImages], ByteImages]
+"""Makes real images like samples of a generator, so that the two can be compared."""
+
+
 @torch.inference_mode()
 def mean_codes(generator: Generator, images: LabelledImages, batch: int = 1_000) -> Float32[np.ndarray, "n latent"]:
     """Return each image's posterior mean under its own label, (n, latent)."""

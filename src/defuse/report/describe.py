@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from defuse.data.attributes import ATTRIBUTES, Values, ground_of, measure_attributes
-from defuse.generators import Generator, reconstruct
+from defuse.generators import Redraw
 from defuse.records import LabelledImages, Purpose, Regions
 from defuse.types import ByteImages
 
@@ -44,8 +44,8 @@ def describe(
 
     Args:
         region: images of the region, (n, h, w, c).
-        ordinary: images of its class made the same way, (m, h, w, c): real ones for samples in real detail, else
-            reconstructions, beside which not everything that a decoder draws is blurred.
+        ordinary: images of its class made the same way, so real ones that were drawn again, (m, h, w, c): compared with
+            the real ones themselves, everything that a decoder draws would be blurred.
         leave_out: names of attributes that must not count.
     """
     if not len(region) or not len(ordinary):
@@ -63,17 +63,11 @@ def describe(
     return tuple(sorted(large, key=lambda trait: -abs(trait.effect))[:MOST_TRAITS])
 
 
-def describe_regions(
-    regions: Regions, reference: LabelledImages, smoother: Generator | None
-) -> dict[str, tuple[Trait, ...]]:
-    """Return each reported region's traits, from its kept final samples, against real images of its class.
-
-    These are redrawn by ``smoother`` where the samples are as it draws them.
-    """
+def describe_regions(regions: Regions, reference: LabelledImages, redraw: Redraw) -> dict[str, tuple[Trait, ...]]:
+    """Return each reported region's traits, from its kept final samples, against redrawn real images of its class."""
     ordinary = {}
     for label in {region.label for region in regions.reported}:
-        real = reference.spread(label, ORDINARY)
-        ordinary[label] = real.images if smoother is None else reconstruct(smoother, real)
+        ordinary[label] = redraw(reference.spread(label, ORDINARY))
     described = {}
     for region in regions.reported:
         samples = regions.samples[region.name, Purpose.FINAL]
