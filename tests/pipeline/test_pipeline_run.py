@@ -11,6 +11,7 @@ from defuse.classifiers import build_network, load_weights
 from defuse.correct import check, load_suite
 from defuse.distill import Distill, load_regions
 from defuse.errors import RunError
+from defuse.generators import reconstruct
 from defuse.identify import Identify
 from defuse.label import VerdictStore
 from defuse.pipeline import Run
@@ -322,4 +323,7 @@ def test_regions_come_in_fine_detail_where_that_is_asked_for(tiny, tmp_path, mon
     )
     with Run(tiny.build(f"distill.detail={str(detail).lower()}"), out, redo=True) as run:
         assert run.regions.reported
+        some = run.splits.reference.take(np.arange(20))
+        smooth = np.array_equal(run.redraw(some), reconstruct(run.generator, some))
     assert (seen[0].detail is not None) == detail
+    assert smooth == (not detail), "what samples are compared with is drawn as they are"
