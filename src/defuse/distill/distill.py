@@ -60,7 +60,7 @@ class Distill:
         samples: fresh samples per candidate that the evidence is counted on.
         tiles: samples to show.
         repair_samples: samples to repair with, each in fine detail and as it was drawn: a repair with both carries over
-            to more real images (84 in place of 48 % of the dark 50s of ``defuse demo``).
+            to more real images (80 in place of 48 % of the dark 50s of ``defuse demo``).
         select_samples: samples to choose the repaired model by.
         final_samples: samples to score the repaired model on.
         rho: the failure rate that a region must exceed.
