@@ -50,9 +50,9 @@ AUDITS_TEXT = """
 `defuse bench audit` writes the sheet. *Real photographs* is what the reader reads right of the real images on it.
 *mnist-without-shapes* was read before the gate `plausible` looked at shapes: a third was unclear, strokes that networks
 agree on and nobody writes. That gate was chosen with these answers in view; the other sheets were read after.
-Samples of *gtsrb* and *mnist-71be233* have the fine detail of real images; those of all other rows are as they were
-drawn. Names with a commit are of runs at that commit, by readers of their own; some are stricter than others, which
-shows in what they read right of the real images.
+Samples of *gtsrb*, *fashion_mnist* and *mnist-71be233* have the fine detail of real images; those of all other rows are
+as they were drawn. Names with a commit are of runs at that commit, by readers of their own; some are stricter than
+others, which shows in what they read right of the real images.
 
 """
 
