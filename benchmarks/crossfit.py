@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from main_job import RESULTS
+from shares import share
 
 from defuse.bench.oracle import train_oracles
 from defuse.bench.validity import drawn
@@ -29,7 +30,6 @@ from defuse.pixels import to_pixels
 from defuse.records import Failures, LabelledImages, Rate
 from defuse.rundir import RunDir, write_json
 from defuse.seeds import numpy_rng
-from defuse.summary import Share
 from defuse.types import ByteImages, Mask
 from defuse.versions import provenance
 from defuse.workspace import stored_config
@@ -94,17 +94,13 @@ def _rows(failures: Failures, own: Mask, accepted: Mask, real: Mask) -> list[dic
         {
             "proposal": proposal,
             "seed": name,
-            "accepted": _share(accepted[of]),
-            "real_of_accepted": _share(real[of & accepted]),
+            "accepted": share(Rate.of(accepted[of])),
+            "real_of_accepted": share(Rate.of(real[of & accepted])),
         }
         for proposal in dict.fromkeys(failures.proposal)
         for name, whose in (("trained on", own), ("not seen", ~own))
         for of in [whose & (made_by == proposal)]
     ]
-
-
-def _share(mask: Mask) -> dict[str, Any]:
-    return Share.of(Rate.of(mask)).model_dump(mode="json")
 
 
 if __name__ == "__main__":

@@ -12,21 +12,23 @@ import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from main_job import RESULTS
+from shares import share
 
 from defuse.cli.bars import Bars
 from defuse.data import SIGN_NAMES, SignSettings, render
 from defuse.demo import demo_config, demo_splits, planted_classifier
 from defuse.distill import Distill
+from defuse.distill.natural import distances
 from defuse.generators import mean_codes
 from defuse.pipeline import Run
-from defuse.records import Rate, Region
+from defuse.records import LabelledImages, Rate, Region
 from defuse.seeds import derive
-from defuse.summary import Share
 from defuse.versions import provenance
 
 RENDERS = 4_000
@@ -55,6 +57,7 @@ def _looked_at(seed: int, out: Path, bars: Bars) -> Iterator[dict[str, Any]]:
     classifier = planted_classifier(out / "planted.safetensors", splits.validation, seed, bars)
     config = demo_config(seed)
     with Run(config, out / "run", classifier=classifier, splits=splits, progress=bars) as run:
+        renders = Renders(run, seed)
         for detail in (False, True):
             for region in _regions(run, replace(config.distill, detail=detail), bars):
                 yield {
@@ -63,8 +66,8 @@ def _looked_at(seed: int, out: Path, bars: Bars) -> Iterator[dict[str, Any]]:
                     "region": region.name,
                     "label": SIGN_NAMES[region.label],
                     "predicted": SIGN_NAMES[region.predicted],
-                    "failing": Share.of(region.evidence.failure).model_dump(mode="json"),
-                    "renders": Share.of(_misread_nearby(run, region, seed)).model_dump(mode="json"),
+                    "failing": share(region.evidence.failure),
+                    "renders": share(renders.misread_near(region)),
                 }
 
 
@@ -73,14 +76,23 @@ def _regions(run: Run, distill: Distill, bars: Bars) -> tuple[Region, ...]:
     return distill.run(run.identified.failures, sampler, seed=run.config.seed, progress=bars).reported
 
 
-def _misread_nearby(run: Run, region: Region, seed: int) -> Rate:
-    """Return how many of the renders nearest to a region, by Mahalanobis distance of their codes, are misread."""
-    labels = np.full(RENDERS, region.label, dtype=np.int64)
-    images = render(SignSettings(), RENDERS, seed=derive(seed, "detail", "renders"), labels=labels).images
-    away = mean_codes(run.generator, images).astype(np.float64) - region.mean
-    distance = np.einsum("nd,nd->n", away, np.linalg.solve(region.covariance, away.T).T)
-    near = images.take(np.argsort(distance)[:NEAREST])
-    return Rate.of(run.classifier.predict(near.images) != near.labels)
+class Renders:
+    """Fresh signs of any class, rendered once, with their codes."""
+
+    def __init__(self, run: Run, seed: int) -> None:
+        self._run = run
+        self._seed = derive(seed, "detail", "renders")
+        self._of = cache(self._rendered)
+
+    def misread_near(self, region: Region) -> Rate:
+        """Return how many of the renders nearest to a region, by Mahalanobis distance of their codes, are misread."""
+        images, codes = self._of(region.label)
+        near = images.take(np.argsort(distances(region, codes))[:NEAREST])
+        return Rate.of(self._run.classifier.predict(near.images) != near.labels)
+
+    def _rendered(self, label: int) -> tuple[LabelledImages, np.ndarray]:
+        images = render(SignSettings(), RENDERS, seed=self._seed, labels=np.full(RENDERS, label, dtype=np.int64)).images
+        return images, mean_codes(self._run.generator, images).astype(np.float64)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from main_job import RESULTS
+from shares import share
 
 from defuse.classifiers import TorchClassifier, Training, build_network, load_weights, save_weights, train
 from defuse.cli.bars import Bars
@@ -31,7 +32,6 @@ from defuse.progress import Progress
 from defuse.records import LabelledImages, Purpose, Rate, RegionSamples, Splits
 from defuse.rundir import RunDir, read_json, write_json
 from defuse.seeds import derive, numpy_rng
-from defuse.summary import Share
 from defuse.types import Mask
 from defuse.versions import commit, provenance
 from defuse.workspace import stored_config
@@ -111,8 +111,8 @@ def cell(seed: int, out: Path, budget: int, small: int, progress: Progress) -> d
         result = {
             "seed": seed,
             "commit": made_by,
-            "wrong_hidden": _share(wrong[hidden]),
-            "wrong_plain": _share(wrong[~hidden]),
+            "wrong_hidden": share(Rate.of(wrong[hidden])),
+            "wrong_plain": share(Rate.of(wrong[~hidden])),
             "flips": sum(count.flips for count in search.counts),
             "kept": sum(count.kept for count in search.counts),
             "fitted": regions.fitted,
@@ -143,8 +143,7 @@ def chance(folder: Path, progress: Progress) -> dict[str, Any]:
             samples = RegionSamples("", Purpose.EVIDENCE, draw.images, draw.z, answers, draw.kept)
             tested.append(gather_evidence(samples, one.label, distill.rho))
         reporting += any(distill.refuses(evidence) is None for evidence in adjust(tested))
-    share = Share.of(Rate(reporting, REPETITIONS)).model_dump(mode="json")
-    return {"run": folder.name, "candidates": len(candidates), "reporting": share}
+    return {"run": folder.name, "candidates": len(candidates), "reporting": share(Rate(reporting, REPETITIONS))}
 
 
 def _signs(count: int, seed: int) -> LabelledImages:
@@ -165,10 +164,6 @@ def _chosen(count: int, number: int) -> Mask:
 
 def _hidden(count: int) -> Mask:
     return np.logical_or.reduce([_chosen(count, number) for number in range(len(HIDDEN))])
-
-
-def _share(mask: Mask) -> dict[str, Any]:
-    return Share.of(Rate.of(mask)).model_dump(mode="json")
 
 
 if __name__ == "__main__":

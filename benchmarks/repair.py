@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import Any
 
 from main_job import RESULTS
+from shares import share
 
 from defuse.cli.bars import Bars
 from defuse.config import PRESETS
@@ -24,9 +25,7 @@ from defuse.correct.repair import Corrected
 from defuse.outcomes import Flips, Scores
 from defuse.pipeline import Run
 from defuse.progress import Progress
-from defuse.records import Rate
 from defuse.rundir import RunDir, read_json, write_json
-from defuse.summary import Share
 from defuse.versions import commit, provenance
 from defuse.workspace import stored_config
 
@@ -100,14 +99,10 @@ def _told(done: Corrected, seconds: float) -> dict[str, Any]:
 
 def _model(scores: Scores, flips: Flips | None) -> dict[str, Any]:
     return {
-        "region_failures": _share(scores.failure),
-        "test_accuracy": _share(scores.test),
+        "region_failures": share(scores.failure),
+        "test_accuracy": share(scores.test),
         "flips": None if flips is None else asdict(flips),
     }
-
-
-def _share(rate: Rate) -> dict[str, Any]:
-    return Share.of(rate).model_dump(mode="json")
 
 
 def _figures(cells: list[dict[str, Any]]) -> dict[str, float]:

@@ -103,9 +103,9 @@ def test_a_probe_finds_every_failing_sample_and_judges_few_others(batch):
     asked = []
 
     class Counting(Screen):
-        def keeps(self, pixels, labels):
+        def keeps(self, pixels, labels, drawn=None):
             asked.append(len(pixels))
-            return super().keeps(pixels, labels)
+            return super().keeps(pixels, labels, drawn)
 
     world = toys()
     mean = MEAN - [1.2, 0, 0]  # mostly read rightly

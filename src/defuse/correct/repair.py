@@ -78,7 +78,7 @@ class Correct:
             from reference images: a repair of a sign classifier (GTSRB) that turned 4 of 3,930 validation images wrong
             and as many right cost 0.45 points on test images, and one like it 0.7 on changed validation images. The
             less of it is allowed, the less a repair carries over to real images: at 0.1 points 43 % of the dark 50s of
-            ``defuse demo`` are read right, at 0.3 points 89 %.
+            ``defuse demo`` were read right, at 0.3 points 89 %, before samples had fine detail.
         max_negative_flips: the most validation images that may turn from right to wrong, as a share.
         flips_of_control: allow as many as the control turns, where that is more. A model with many close calls changes
             some of them however it is trained on: one that is wrong on a tenth of Fashion-MNIST loses 1.7 % of its

@@ -12,7 +12,7 @@ from defuse.classifiers.base import Classifier
 from defuse.generators import Detail, Generator
 from defuse.judges.gates import Screen
 from defuse.pixels import quantise, to_bytes, to_pixels
-from defuse.types import ByteImages, Labels, Mask, Pixels
+from defuse.types import ByteImages, Labels, Mask
 
 
 @dataclass(frozen=True)
@@ -203,11 +203,7 @@ class RegionSampler:
         judged = predicted != label
         judged[np.flatnonzero(~judged)[:probed]] = True
         kept = np.zeros(len(z), dtype=bool)
-        kept[judged] = self._shows(images[judged], drawn[judged], label)
+        asked = to_pixels(images[judged])
+        kept[judged] = self.screen.keeps(asked, torch.full((len(asked),), label), drawn[judged]).cpu().numpy()
         margin = np.delete(logits, label, axis=1).max(axis=1) - logits[:, label]
         return Draw(images, z, predicted, margin, kept)
-
-    def _shows(self, images: ByteImages, drawn: Pixels, label: int) -> Mask:
-        pixels, labels = to_pixels(images), torch.full((len(images),), label)
-        seen = (pixels, labels) if self.detail is None else (pixels, labels, drawn)
-        return self.screen.keeps(*seen).cpu().numpy()

@@ -81,7 +81,7 @@ class Detail:
 
     def redraw(self, images: LabelledImages) -> ByteImages:
         """Return real images as samples like them come out: drawn, in the detail of another image, (n, h, w, c)."""
-        drawn, z = to_pixels(reconstruct(self._generator, images)), mean_codes(self._generator, images)
+        z, drawn = self._again(images)
         for label in np.unique(images.labels).tolist():
             rows = np.flatnonzero(images.labels == label)
             drawn[rows] = self.lend(drawn[rows], z[rows], label, np.full(len(rows), ANOTHER))
@@ -89,8 +89,11 @@ class Detail:
 
     def _look(self, label: int) -> "_Lenders":
         images = self._reference.spread(label, LENDERS)
-        real, drawn = to_pixels(images.images), to_pixels(reconstruct(self._generator, images))
-        return _Lenders(mean_codes(self._generator, images), drawn, real - drawn)
+        z, drawn = self._again(images)
+        return _Lenders(z, drawn, to_pixels(images.images) - drawn)
+
+    def _again(self, images: LabelledImages) -> tuple[Float32[np.ndarray, "n latent"], Pixels]:
+        return mean_codes(self._generator, images), to_pixels(reconstruct(self._generator, images))
 
 
 @dataclass(frozen=True)
