@@ -20,7 +20,7 @@ from main_job import RESULTS
 from shares import share
 
 from defuse.bench.oracle import train_oracles
-from defuse.bench.validity import drawn
+from defuse.bench.validity import rendered
 from defuse.cli.bars import Bars
 from defuse.identify import Identify
 from defuse.identify.seeds import Reconstructs
@@ -54,7 +54,7 @@ def main() -> None:
                 half, run.splits.validation, seed=options.seed, folder=Path(folder) / "judges", progress=bars
             )
             failures = _flips(run, options.budget, options.seed, Path(folder))
-        images = drawn(run.generator, failures.z, failures.label)
+        images = rendered(run.renderer, failures.z, failures.label)
         accepted = _accepted(panel.gate, images, failures)
         real = oracle.confirms(images, failures.label)
     rows = _rows(failures, np.isin(failures.seed, half.rows), accepted, real)

@@ -2,8 +2,8 @@
 
 python benchmarks/detail.py --out runs/detail
 
-The demo's classifier reads dark 50s as 80s, and next to nothing else wrongly. Its failures are made into regions twice,
-from samples as the generator draws them and from samples in the fine detail of real images. Then fresh signs of each
+The demo's classifier reads dark 50s as 80s, and next to nothing else wrongly. It is searched twice, in images as the
+generator draws them and in images with the fine detail of real ones. Then fresh signs of each
 region's class are rendered over the whole range of every factor, and of those whose codes lie nearest to the region the
 classifier reads so many wrongly. Nothing is chosen by these renders.
 """
@@ -23,7 +23,6 @@ from shares import share
 from defuse.cli.bars import Bars
 from defuse.data import SIGN_NAMES, SignSettings, render
 from defuse.demo import demo_config, demo_splits, planted_classifier
-from defuse.distill import Distill
 from defuse.distill.natural import distances
 from defuse.generators import mean_codes
 from defuse.pipeline import Run
@@ -56,10 +55,11 @@ def _looked_at(seed: int, out: Path, bars: Bars) -> Iterator[dict[str, Any]]:
     splits = demo_splits(seed)
     classifier = planted_classifier(out / "planted.safetensors", splits.validation, seed, bars)
     config = demo_config(seed)
-    with Run(config, out / "run", classifier=classifier, splits=splits, progress=bars) as run:
-        renders = Renders(run, seed)
-        for detail in (False, True):
-            for region in _regions(run, replace(config.distill, detail=detail), bars):
+    for detail in (False, True):
+        changed = config.model_copy(update={"identify": replace(config.identify, detail=detail)})
+        with Run(changed, out / "run", classifier=classifier, splits=splits, progress=bars, redo=True) as run:
+            renders = Renders(run, seed)
+            for region in run.regions.reported:
                 yield {
                     "seed": seed,
                     "detail": detail,
@@ -69,11 +69,6 @@ def _looked_at(seed: int, out: Path, bars: Bars) -> Iterator[dict[str, Any]]:
                     "failing": share(region.evidence.failure),
                     "renders": share(renders.misread_near(region)),
                 }
-
-
-def _regions(run: Run, distill: Distill, bars: Bars) -> tuple[Region, ...]:
-    sampler = distill.sampler(run.generator, run.classifier, run.screen, run.splits.reference)
-    return distill.run(run.identified.failures, sampler, seed=run.config.seed, progress=bars).reported
 
 
 class Renders:

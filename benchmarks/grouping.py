@@ -32,7 +32,7 @@ from defuse.bench.methods import Chain, Outcome, found_in
 from defuse.bench.planting import taught
 from defuse.bench.scoring import first_rank, precision
 from defuse.bench.tasks import Task, choose_tasks
-from defuse.distill import CodeGroup, DirichletMixture
+from defuse.distill import CodeGroup, DirichletMixture, RegionSampler
 from defuse.distill.candidates import Candidate, Grouping, Proposed
 from defuse.pipeline import Run
 from defuse.pixels import quantise
@@ -124,7 +124,8 @@ class Ways:
         found, parts = self.failures, []
         for start in range(0, len(found), 500):
             some = slice(start, start + 500)
-            pixels = self.run.generator.decode(torch.from_numpy(found.z[some]), torch.from_numpy(found.label[some]))
+            codes = torch.from_numpy(found.z[some]), torch.from_numpy(found.label[some])
+            pixels = self.run.renderer.render(*codes).pixels
             parts.append(self.run.classifier.logits(quantise(pixels)).double().numpy())
         return np.concatenate(parts)
 
@@ -147,11 +148,11 @@ def compare(shop: Workshop, task: Task, seed: int) -> Iterator[dict[str, Any]]:
     classifier = taught(ground, task, shop.folder / "cache" / "classifiers")
     with Run(config, folder, classifier=classifier, splits=splits) as run:
         screen, failures, distill = run.screen, run.identified.failures, config.distill
-        sampler = distill.sampler(run.generator, classifier, screen, splits.reference)
+        sampler = RegionSampler(run.renderer, classifier, screen)
         for way in WAYS:
             proposed = Ways(run, failures, distill.grouping, seed).propose(way)
             regions = distill.settle(proposed, sampler, seed=seed)
-            outcome = Outcome(found_in(regions), classifier, classifier, run.redraw, screen)
+            outcome = Outcome(found_in(regions), classifier, classifier, run.renderer.redraw, screen)
             scores = shop.score(task, method, "unseen", outcome)
             first = first_rank([score.match for score in scores])
             evidence = [region.evidence for region in regions.reported]

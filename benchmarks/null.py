@@ -26,6 +26,7 @@ from defuse.cli.bars import Bars
 from defuse.config import build_config
 from defuse.data import SIGN_NAMES, SignSettings, render
 from defuse.devices import pick_device
+from defuse.distill import RegionSampler
 from defuse.distill.statistics import adjust, gather_evidence
 from defuse.pipeline import Run
 from defuse.progress import Progress
@@ -128,7 +129,7 @@ def chance(folder: Path, progress: Progress) -> dict[str, Any]:
     distill = config.distill
     with Run(config, folder, progress=progress) as run:
         candidates = distill.grouping.propose(run.identified.failures, seed=config.seed, progress=progress).candidates
-        sampler = distill.sampler(run.generator, run.classifier, run.screen, run.splits.reference)
+        sampler = RegionSampler(run.renderer, run.classifier, run.screen)
         drawn = []
         for done, one in enumerate(candidates):
             progress("fresh samples", done, len(candidates))

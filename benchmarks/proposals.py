@@ -19,7 +19,7 @@ import torch
 from main_job import RESULTS
 
 from defuse.bench.oracle import EPOCHS, confirmed, train_oracle
-from defuse.bench.validity import drawn
+from defuse.bench.validity import rendered
 from defuse.identify import AggregatePosterior, GradientSearch, Identify, PosteriorNoise, StyleTransfer
 from defuse.identify.budget import distinct
 from defuse.identify.proposals import AnyProposal
@@ -67,7 +67,7 @@ def search(run: Run, settings: Identify, oracle: Judge, seed: int) -> dict[str, 
         )
     seconds, failures, counts = clock.seconds, found.failures, found.search
     kinds = distinct(failures)
-    real = Rate.of(confirmed(oracle, drawn(run.generator, failures.z, failures.label), failures.label))
+    real = Rate.of(confirmed(oracle, rendered(run.renderer, failures.z, failures.label), failures.label))
     return {
         "proposal": settings.proposals[0].kind,
         "candidates": counts.candidates,

@@ -22,7 +22,7 @@ Region samples are generated: what a repair is worth on real images of a bug, [p
 - `whole_way`: no blending.
 - `last_layer`: the last layer alone is trained.
 - `smooth`: region samples as they are generated, without the fine detail of real images. This was a setting of the
-  repair when these rows were made; now `distill.detail` gives every sample of a region such detail.
+  repair when these rows were made; now `identify.detail` gives every sample of a region such detail.
 - `paper`: fine-tuning at lambda as published (Slack et al., arXiv:2102.06162), with values of ours, without caps.
 - `reference_only`: the control, the same steps without any region.
 

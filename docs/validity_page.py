@@ -110,11 +110,11 @@ DETAIL_TEXT = """
 ## Are they bugs on real images, or of smooth ones?
 
 A decoder draws smoothly, and a classifier may misread the smoothness. Of rendered signs there are as many as one likes:
-the demo's classifier reads dark 50s as 80s, and next to nothing else wrongly. `benchmarks/detail.py` makes regions of
-the same failures twice, from samples as they are drawn and from samples in the fine detail of real images
-(`distill.detail`), renders 4,000 signs of each region's class over the whole range of every factor, and asks how many
-of the 50 nearest to the region the classifier misreads. Where it is none, the images lie beside what can be rendered:
-a person may still read them, and the classifier not, but no render shows it.
+the demo's classifier reads dark 50s as 80s, and next to nothing else wrongly. `benchmarks/detail.py` searches it twice,
+in images as they are drawn and in images with the fine detail of real ones (`identify.detail`), renders 4,000 signs of
+each region's class over the whole range of every factor, and asks how many of the 50 nearest to the region the
+classifier misreads. Where it is none, the images lie beside what can be rendered: a person may still read them, and the
+classifier not, but no render shows it.
 
 """
 

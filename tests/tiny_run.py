@@ -21,7 +21,7 @@ PLAIN = {"epochs": 3, "batch_size": 64, "augment": "shift", "mixup": 0.0, "coars
 
 SETTINGS = {
     "seed": 3,
-    "classifier": {"training": {"epochs": 3, "batch_size": 64, "learning_rate": 0.002, "augment": "none"}},
+    "classifier": {"training": {"epochs": 2, "batch_size": 64, "learning_rate": 0.002, "augment": "none"}},
     "generator": {
         "latent": 4,
         "width": 8,
@@ -34,6 +34,7 @@ SETTINGS = {
     "judges": {"gate": ["cnn-strided"], "label": ["cnn"], "training": PLAIN},
     "identify": {
         "budget": 600,
+        "rounds": 1,
         "shard_size": 100,
         "batch_size": 100,
         "gates": [{"kind": "reconstructs"}, {"kind": "misclassified"}, {"kind": "keeps_label", "threshold": 0.5}],
@@ -54,7 +55,7 @@ SETTINGS = {
     "label": {"machine": {"agreement": 0.51, "confidence": 0.05}},
     "correct": {
         "lambdas": [1.0],
-        "steps": 5,
+        "steps": 20,
         "batch_size": 32,
         "region_batch_size": 32,
         "max_accuracy_loss": 1.0,

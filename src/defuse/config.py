@@ -33,6 +33,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "budget": 100_000,
             "proposals": [{"kind": "beta_noise"}],
             "gates": [{"kind": "misclassified"}],
+            "detail": False,
         },
         "distill": {
             "mixture": {"max_components": 100, "max_iterations": 100},
@@ -41,7 +42,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "weight_threshold": 0.01,
             "sharpen_rounds": 0,
             "deepen_rounds": 0,
-            "detail": False,
             "keep_only": False,
             "max_regions": None,
         },

@@ -15,14 +15,21 @@ import numpy as np
 from defuse.classifiers import Classifier, TorchClassifier, ask_once, require_classes
 from defuse.config import Config
 from defuse.correct import Corrected, build_suite, keep_accepted, load_corrected, save_corrected, save_suite
-from defuse.distill import CostMatrix, NaturalImages, load_regions, natural_images, nearest_images, save_regions
+from defuse.distill import (
+    CostMatrix,
+    NaturalImages,
+    RegionSampler,
+    load_regions,
+    natural_images,
+    nearest_images,
+    save_regions,
+)
 from defuse.errors import RunError
 from defuse.generators import (
-    Detail,
     Generator,
     ReconstructionQuality,
+    Renderer,
     load_generator,
-    reconstruct,
     reconstruction_accuracy,
     require,
     save_generator,
@@ -38,7 +45,6 @@ from defuse.report.describe import Trait, describe_regions
 from defuse.rundir import RunDir, file_hash, read_json, write_json
 from defuse.seeds import derive
 from defuse.timings import Timings
-from defuse.types import ByteImages
 from defuse.verify import SecondSearch, load_verified, save_verified, verify
 from defuse.workspace import claim, fingerprints, refuse_foreign
 
@@ -197,6 +203,11 @@ class Run:
             )
         return panel.gate_with(self.generator, self.splits)
 
+    @cached_property
+    def renderer(self) -> Renderer:
+        """What makes the images of codes."""
+        return self.config.identify.renderer(self.splits.reference, self.generator)
+
     @property
     def screen(self) -> Screen:
         """The gates on images alone."""
@@ -228,11 +239,11 @@ class Run:
         """The misclassification regions, with evidence and samples."""
         if self.folder.regions_done.exists():
             return load_regions(self.folder.regions)
-        failures, distill = self.identified.failures, self.config.distill
+        failures = self.identified.failures
         with self.timings.of("distill"):
-            regions = distill.run(
+            regions = self.config.distill.run(
                 failures,
-                distill.sampler(self.generator, self.classifier, self.screen, self.splits.reference),
+                RegionSampler(self.renderer, self.classifier, self.screen),
                 seed=self.config.seed,
                 costs=self.costs,
                 progress=self.progress,
@@ -250,19 +261,13 @@ class Run:
         """What real images of every split say of each region."""
         images = LabelledImages.concatenate((self.splits.reference, self.splits.validation, self.splits.test))
         unseen = np.arange(len(images)) >= len(self.splits.reference)
-        what = (self.regions, images, self.generator, self.classifier)
+        what = (self.regions, images, self.renderer, self.classifier)
         return natural_images(*what, unseen=unseen, seed=self.config.seed, progress=self.progress)
 
     @cached_property
     def traits(self) -> dict[str, tuple[Trait, ...]]:
         """What sets each reported region's images apart from others of its class."""
-        return describe_regions(self.regions, self.splits.reference, self.redraw)
-
-    def redraw(self, images: LabelledImages) -> ByteImages:
-        """Return real images as they would come out as samples of a region: what those may be compared with."""
-        if self.config.distill.detail:
-            return Detail(self.splits.reference, self.generator).redraw(images)
-        return reconstruct(self.generator, images)
+        return describe_regions(self.regions, self.splits.reference, self.renderer.redraw)
 
     @contextmanager
     def verdicts(self) -> Iterator[VerdictStore]:

@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from defuse.classifiers import Classifier
 from defuse.config import Config
-from defuse.distill import CostMatrix, Distill, load_regions, save_regions
+from defuse.distill import CostMatrix, Distill, RegionSampler, load_regions, save_regions
 from defuse.errors import RunError
 from defuse.generators import Generator
 from defuse.judges import Screen
@@ -89,7 +89,7 @@ class SecondSearch:
         if not folder.regions_done.exists():
             regions = self._every.run(
                 identified.failures,
-                self._every.sampler(self.generator, classifier, self.screen, self.reference),
+                RegionSampler(alike.renderer(self.reference, self.generator), classifier, self.screen),
                 seed=seed,
                 costs=self.costs,
                 progress=progress,

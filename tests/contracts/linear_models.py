@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from defuse.classifiers import TorchClassifier
-from defuse.generators import Generator, Posterior
+from defuse.generators import Generator, Posterior, Renderer
 from defuse.identify import Models
 
 LATENT, CLASSES = 4, 3
@@ -33,4 +33,4 @@ def linear_models():
     with torch.no_grad():
         layer.weight.copy_(100 * torch.randn(CLASSES, LATENT, generator=generator))
         layer.bias.copy_(-layer.weight.sum(1) / 2)
-    return Models(LinearGenerator(), TorchClassifier(nn.Sequential(nn.Flatten(), layer), ("a", "b", "c")))
+    return Models(Renderer(LinearGenerator()), TorchClassifier(nn.Sequential(nn.Flatten(), layer), ("a", "b", "c")))

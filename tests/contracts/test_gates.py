@@ -67,7 +67,8 @@ def candidates():
     probabilities = rng.dirichlet(np.full(CLASSES, 0.15), N)
     labels = np.where(rng.random(N) < 0.7, probabilities.argmax(1), rng.integers(0, CLASSES, N))
     logits = (3 * rng.standard_normal((N, CLASSES))).astype(np.float32)
-    return Candidates(paint(probabilities), torch.from_numpy(labels), torch.from_numpy(logits))
+    pixels = paint(probabilities)
+    return Candidates(pixels, torch.from_numpy(labels), torch.from_numpy(logits), pixels)
 
 
 @pytest.fixture(params=GATES)
@@ -156,7 +157,8 @@ def test_keeps_label_s_threshold_itself_passes():
         probabilities[:, 1] = torch.from_numpy(own)
         labels = torch.ones(3, dtype=torch.int64)
         gate = KeepsLabel(threshold=threshold)
-        at_gate = gate.check(Candidates(paint(probabilities), labels, torch.zeros(3, CLASSES)), Painted())
+        pixels = paint(probabilities)
+        at_gate = gate.check(Candidates(pixels, labels, torch.zeros(3, CLASSES), pixels), Painted())
         assert at_gate.mask.tolist() == [False, True, True]
 
 

@@ -1,6 +1,6 @@
 """What every proposal promises. A new one joins with a row in ``PROPOSALS``."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from scipy import stats
 
 from defuse.classifiers import CallableClassifier, TorchClassifier
 from defuse.errors import ClassifierError
+from defuse.generators import Detail
 from defuse.identify import AggregatePosterior, BetaNoise, GradientSearch, Models, PosteriorNoise, Seeds, StyleTransfer
 from defuse.identify.proposals import AnyProposal
 
@@ -342,6 +343,30 @@ def test_gradient_search_climbs_until_the_classifier_is_wrong_by_the_margin_and_
     assert np.array_equal(few.z[there], many.z[there])
 
 
+def test_gradient_search_climbs_in_fine_detail(seeds):
+    """Where detail adds a constant, as if that were part of the classifier's bias."""
+
+    class Brighter(Detail):
+        def __init__(self):
+            pass
+
+        def lend(self, drawn, z, labels, choice):
+            assert len(z) == len(labels) == len(choice)
+            return drawn + 0.02
+
+    plain, biased = linear_models(), linear_models()
+    detailed = Models(replace(plain.renderer, detail=Brighter()), plain.classifier)
+    layer = biased.classifier.module[1]
+    with torch.no_grad():
+        layer.bias.add_(0.02 * layer.weight.sum(1))
+    drawn, fine, expected = (
+        GradientSearch().prepared(seeds, models, 0).draw(seeds, N, np.random.default_rng(13)).z
+        for models in (plain, detailed, biased)
+    )
+    assert np.allclose(fine, expected, atol=1e-3)
+    assert np.abs(fine - drawn).max() > 0.1
+
+
 def test_gradient_search_works_where_inference_mode_is_on(seeds):
     drawer = GradientSearch().prepared(seeds, linear_models(), 0)
     with torch.inference_mode():
@@ -361,7 +386,7 @@ def test_bad_input_a_module_without_gradients(seeds):
         def forward(self, pixels):
             return pixels.flatten(1)[:, :3].detach()
 
-    models = Models(linear_models().generator, TorchClassifier(Blind(), ("a", "b", "c")))
+    models = Models(linear_models().renderer, TorchClassifier(Blind(), ("a", "b", "c")))
     with pytest.raises(ClassifierError, match="gives no gradients; drop gradient_search"):
         GradientSearch().prepared(seeds, models, 0).draw(seeds, 5, np.random.default_rng(0))
 

@@ -12,7 +12,7 @@ from scipy.stats import multivariate_normal
 
 from defuse.classifiers.base import Classifier
 from defuse.distill import RegionSampler
-from defuse.generators import Detail, Generator, Posterior
+from defuse.generators import Detail, Generator, Posterior, Renderer
 from defuse.judges import Judge, KeepsLabel, Screen
 from defuse.records import Failures, LabelledImages
 
@@ -84,8 +84,8 @@ def toys(*, conditional=True):
     return Toys(ToyGenerator(conditional=conditional), ToyClassifier(), screen_of(ToyJudge()))
 
 
-def sampler_of(world, **changes):
-    return RegionSampler(world.generator, world.classifier, world.screen, **changes)
+def sampler_of(world, detail=None, **changes):
+    return RegionSampler(Renderer(world.generator, detail), world.classifier, world.screen, **changes)
 
 
 class Blind(ToyGenerator):

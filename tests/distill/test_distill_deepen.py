@@ -3,11 +3,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from distill_toys import CLASSES, THRESHOLD, ToyClassifier, ToyJudge, screen_of, shown_class, toys
+from distill_toys import CLASSES, THRESHOLD, ToyClassifier, ToyJudge, sampler_of, screen_of, shown_class, toys
 
 from defuse.distill.candidates import Candidate
 from defuse.distill.deepen import Deepening
-from defuse.distill.sampling import RegionSampler
 
 DEEPENING = Deepening(support=20, rounds=5, draws=2_000, failing=500, enough=0.9)
 SPREAD = 0.3
@@ -28,8 +27,7 @@ def candidate(centre, spread=SPREAD):
 
 
 def sampler(classifier):
-    world = toys()
-    return RegionSampler(world.generator, classifier, world.screen)
+    return sampler_of(replace(toys(), classifier=classifier))
 
 
 def test_two_fronts_pooled_by_closed_form():
@@ -63,7 +61,7 @@ class Band(ToyJudge):
 
 def test_it_ends_where_judges_no_longer_see_the_label():
     """Judges see nothing from 3 on; of a front no farther than 0.84 spreads from there they keep 80 %."""
-    there = RegionSampler(toys().generator, Graded(), screen_of(Band()))
+    there = sampler_of(replace(toys(), classifier=Graded(), screen=screen_of(Band())))
     given = candidate((2.0, 3.0, 0.0))
     few, more, many = (replace(DEEPENING, rounds=rounds).run(given, there, seed=0) for rounds in (3, 10, 20))
     assert given.mean[0] < few.mean[0] < more.mean[0] < 3.0 - 0.84 * SPREAD

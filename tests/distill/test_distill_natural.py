@@ -8,6 +8,7 @@ from scipy.stats import chi2, ncx2
 
 from defuse.distill import natural_images
 from defuse.distill.natural import WITHIN, distances, inside
+from defuse.generators import Renderer
 from defuse.records import Regions
 
 SPREAD, CENTRE = 0.5, 1.0
@@ -26,7 +27,8 @@ def found():
     )
     kit = toys()
     regions = Regions(reported, {}, 3)
-    return codes, natural_images(regions, images(codes, labels), kit.generator, kit.classifier, unseen=UNSEEN, seed=0)
+    what = (regions, images(codes, labels), Renderer(kit.generator), kit.classifier)
+    return codes, natural_images(*what, unseen=UNSEEN, seed=0)
 
 
 def test_the_share_inside_is_that_of_the_ellipsoid(found):

@@ -8,6 +8,7 @@ from scipy.stats import kstest
 
 from defuse.distill import RegionSampler, gather_evidence
 from defuse.distill.sampling import PROBE_BATCH, PROBED
+from defuse.generators import Renderer
 from defuse.judges import KeepsLabel, Plausible, Screen
 from defuse.records import Purpose, RegionSamples
 
@@ -88,7 +89,7 @@ def test_draws_are_bounded():
             return super().draw(mean, covariance, label, count, rng=rng)
 
     world = toys()
-    counting = Counting(world.generator, world.classifier, world.screen)
+    counting = Counting(Renderer(world.generator), world.classifier, world.screen)
     never = counting.draw_kept(MEAN - np.array([0, 50.0, 0]), COVARIANCE, 1, 10, limit=100, rng=rng())
     assert len(never) == 0
     assert sum(asked) == 100
@@ -109,9 +110,8 @@ def test_a_probe_finds_every_failing_sample_and_judges_few_others(batch):
 
     world = toys()
     mean = MEAN - [1.2, 0, 0]  # mostly read rightly
-    probe = RegionSampler(
-        world.generator, world.classifier, Counting(world.screen.gates, world.screen.judge), batch
-    ).probe(mean, COVARIANCE, 1, failing=1_000, limit=1_000, rng=rng())
+    counting = replace(world, screen=Counting(world.screen.gates, world.screen.judge))
+    probe = sampler_of(counting, batch=batch).probe(mean, COVARIANCE, 1, failing=1_000, limit=1_000, rng=rng())
     draw = sampler().draw(mean, COVARIANCE, 1, 1_000, rng=rng())
     failing = draw.take(draw.kept & (draw.predicted != 1))
     np.testing.assert_array_equal(probe.failing.z, failing.z)
@@ -175,7 +175,8 @@ def test_how_many_are_drawn_at_once_changes_no_detail():
 
 def test_codes_give_the_same_samples_without_detail():
     draw = lending().draw(MEAN, COVARIANCE, 1, 30, rng=rng())
-    smooth = replace(lending(batch=7), detail=None).at(draw.z, 1)
+    whole = lending(batch=7)
+    smooth = replace(whole, renderer=whole.renderer.smooth).at(draw.z, 1)
     np.testing.assert_array_equal(smooth.z, draw.z)
     assert (draw.images[:, 0, 0, 0] > smooth.images[:, 0, 0, 0]).mean() > 0.9
     np.testing.assert_array_equal(smooth.images[:, 0, 1, 0] > BRIGHT, smooth.kept)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from defuse.generators import Detail, Generator, Posterior
+from defuse.generators import Detail, Generator, Posterior, Renderer, reconstruct
 from defuse.generators.detail import ALIKE, SIMILAR, STRONGEST, WEAKEST
 from defuse.pixels import to_bytes
 from defuse.records import LabelledImages
@@ -43,7 +43,7 @@ def real(z, pattern, label=0):
 
 
 def lent(z, reference, label=0, choice=0.0):
-    return Detail(reference, Halves()).lend(drawn(z), codes(z), label, np.broadcast_to(choice, len(z)))
+    return Detail(reference, Halves()).lend(drawn(z), codes(z), np.full(len(z), label), np.broadcast_to(choice, len(z)))
 
 
 @pytest.mark.parametrize(("z", "gain"), [(0.5, 1.0), (0.25, 0.5), (0.01, WEAKEST), (1.0, STRONGEST)])
@@ -88,6 +88,37 @@ def test_nothing_is_lent_where_no_image_can_or_none_is_drawn():
 def test_what_is_lent_stays_within_the_range_of_pixels():
     found = lent([1.3] * 4, real([1.3] * 3, 0.2 * CHECKS))
     assert 0 <= found.min() <= found.max() <= 1
+
+
+def renderer(*patterns):
+    """Renders halves in the detail of an image for each pattern, the first of them the most alike."""
+    real_images = [real([0.5 + 0.001 * number], pattern) for number, pattern in enumerate(patterns)]
+    return Renderer(Halves(), Detail(LabelledImages.concatenate(real_images), Halves()))
+
+
+def test_images_are_rendered_in_the_detail_of_the_nearest_real_image_or_of_the_one_that_is_chosen():
+    z, labels = torch.from_numpy(codes([0.5])), torch.zeros(1, dtype=torch.int64)
+    fine = renderer(*[0.05 * CHECKS] * (SIMILAR - 1), 0.05 * STRIPES)
+    for choice, pattern in ((None, CHECKS), (np.array([0.0]), CHECKS), (np.array([0.99]), STRIPES)):
+        rendered = fine.render(z, labels, choice)
+        assert torch.equal(rendered.drawn, drawn([0.5]))
+        assert torch.allclose(rendered.pixels - rendered.drawn, 0.05 * pattern, atol=2 / 255)
+    smooth = fine.smooth.render(z, labels)
+    assert torch.equal(smooth.pixels, rendered.drawn)
+
+
+def test_a_gradient_reaches_the_code_through_detail():
+    z = torch.from_numpy(codes([0.5])).requires_grad_()
+    pixels = renderer(0.05 * CHECKS).render(z, torch.zeros(1, dtype=torch.int64)).pixels
+    (slope,) = torch.autograd.grad(pixels[:, :, :, 2:].sum(), z)
+    assert slope[0, 0].item() == pytest.approx(0.6 * 8, abs=0.2), "by 0.6 in eight pixels, and by a little gain"
+
+
+def test_real_images_are_redrawn_as_samples_are_made():
+    some = real([0.5, 0.2], 0.05 * CHECKS)
+    fine = renderer(0.05 * STRIPES)
+    assert np.array_equal(fine.smooth.redraw(some), reconstruct(Halves(), some))
+    assert np.array_equal(fine.redraw(some), fine.detail.redraw(some))
 
 
 def test_a_real_image_is_redrawn_in_the_detail_of_another():

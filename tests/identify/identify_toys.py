@@ -98,6 +98,7 @@ SETTINGS = Identify(
     batch_size=64,
     proposals=(PosteriorNoise(scale=1.0), StyleTransfer(scale=1.5)),
     gates=(Reconstructs(), Misclassified(), KeepsLabel()),
+    detail=False,
 )
 
 

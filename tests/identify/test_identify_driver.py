@@ -5,13 +5,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from identify_toys import BRIGHT, CLEAR, LOGIT, SETTINGS, STD, SURE, ToyClassifier, ToyGenerator, Toys, draws, stored
+from identify_toys import (
+    BRIGHT,
+    CLEAR,
+    LOGIT,
+    SETTINGS,
+    STD,
+    SURE,
+    ToyClassifier,
+    ToyGenerator,
+    ToyJudge,
+    Toys,
+    draws,
+    levels,
+    reference,
+    stored,
+)
 from pydantic import ValidationError
 
 from defuse.errors import ConfigError, GeneratorError, RunError
 from defuse.identify import BetaNoise, GradientSearch, Identify, PosteriorNoise, Reconstructs, Seeds, StyleTransfer
 from defuse.judges import KeepsLabel, Misclassified, Plausible, Screen
-from defuse.pixels import to_bytes, to_pixels
+from defuse.pixels import quantise, to_bytes, to_pixels
 
 
 def eligible(images, *, gated=True):
@@ -113,6 +128,46 @@ class TestPlantedTruth:
         assert toys.classifier.asked == len(toys.reference) + SETTINGS.budget
 
 
+class TestDetail:
+    """Real images have a speckle in the fourth pixel, which the generator never draws."""
+
+    SPECKLE = 60
+
+    class Speckled(ToyClassifier):
+        def misreads(self, pixels):
+            return levels(pixels)[:, 3] > TestDetail.SPECKLE - 1
+
+    def toys(self, **parts):
+        images = reference()
+        images.images[:, 0, 3, 0] = self.SPECKLE
+        return Toys(reference=images, classifier=self.Speckled(), **parts)
+
+    @pytest.mark.parametrize("detail", [False, True])
+    def test_candidates_are_classified_in_the_detail_of_real_images(self, tmp_path, detail):
+        """A seed's own code is drawn as the seed was, whose image lends what it lost."""
+        settings = replace(SETTINGS, proposals=(PosteriorNoise(scale=1e-6),), detail=detail)
+        toys = self.toys()
+        found = toys.run(tmp_path, settings)
+        assert found.search.flips == (settings.budget if detail else 0)
+        assert found.search.kept == len(found.failures)
+        z, labels = torch.from_numpy(found.failures.z), torch.from_numpy(found.failures.label)
+        pixels = quantise(settings.renderer(toys.reference, toys.generator).render(z, labels).pixels)
+        assert toys.classifier.misreads(pixels).all(), "made again from their codes"
+
+    def test_a_gate_that_compares_with_reconstructions_sees_what_was_drawn(self, tmp_path):
+        seen = []
+
+        class Usual(ToyJudge):
+            def plausibility(self, pixels, labels):
+                seen.append(levels(pixels)[:, 3])
+                return torch.ones(len(labels))
+
+        settings = replace(SETTINGS, gates=(*SETTINGS.gates, Plausible()), detail=True)
+        found = self.toys(judge=Usual()).run(tmp_path, settings)
+        assert len(found.failures) > 0
+        assert (torch.cat(seen) == 0).all()
+
+
 class TestQuantisation:
     """A failure counts on the 8-bit image, and on nothing else."""
 
@@ -168,7 +223,8 @@ class TestBudget:
         self, tmp_path, budget, shard_size, batch_size, kinds
     ):
         proposals = (PosteriorNoise(), StyleTransfer(), BetaNoise())[:kinds]
-        settings = Identify(budget=budget, rounds=1, shard_size=shard_size, batch_size=batch_size, proposals=proposals)
+        sizing = {"budget": budget, "rounds": 1, "shard_size": shard_size, "batch_size": batch_size}
+        settings = Identify(**sizing, proposals=proposals, detail=False)
         toys = Toys()
         found = toys.run(tmp_path, settings)
         sizes = [settings.candidates(shard) for shard in range(settings.shards)]

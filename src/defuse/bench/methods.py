@@ -144,7 +144,7 @@ class Chain(Method):
                 findings=found_in(run.regions, run.labels, kept_only=config.distill.keep_only),
                 repaired=corrected.classifier if corrected else situation.classifier,
                 control=control,
-                redraw=run.redraw,
+                redraw=run.renderer.redraw,
                 screen=run.screen if config.distill.keep_only else None,
                 seconds=run.seconds,
             )

@@ -12,7 +12,7 @@ from defuse.bench.methods import found_in
 from defuse.bench.oracle import Oracle, known_to_oracles, train_oracles
 from defuse.bench.stored import stored_parts
 from defuse.config import Preset
-from defuse.generators import Generator
+from defuse.generators import Renderer
 from defuse.pipeline import Run
 from defuse.pixels import to_bytes
 from defuse.progress import Progress, silent
@@ -132,23 +132,24 @@ def _proposals(run: Run, oracles: Mapping[str, Oracle]) -> list[ProposalValidity
     for count in run.identified.search.counts:
         rows = np.flatnonzero(made_by == count.proposal)
         rows = numpy_rng(run.config.seed, "validity", count.proposal).permutation(rows)[:LOOKED_AT]
+        labels = failures.label[rows]
         found.append(
             ProposalValidity(
                 proposal=count.proposal,
                 candidates=count.candidates,
                 flips=count.flips,
                 kept=count.kept,
-                **_counted(oracles, drawn(run.generator, failures.z[rows], failures.label[rows]), failures.label[rows]),
+                **_counted(oracles, rendered(run.renderer, failures.z[rows], labels), labels),
             )
         )
     return found
 
 
 @torch.inference_mode()
-def drawn(generator: Generator, z: Float32[np.ndarray, "n latent"], labels: Labels) -> ByteImages:
-    """Return the images of codes as 8 bits, decoded some at a time, (n, h, w, c)."""
+def rendered(renderer: Renderer, z: Float32[np.ndarray, "n latent"], labels: Labels) -> ByteImages:
+    """Return the images of codes as 8 bits, made some at a time, (n, h, w, c)."""
     parts = zip(*(torch.split(torch.from_numpy(part), LOOKED_AT) for part in (z, labels)), strict=True)
-    return np.concatenate([to_bytes(generator.decode(*part)) for part in parts])
+    return np.concatenate([to_bytes(renderer.render(*part).pixels) for part in parts])
 
 
 def _counted(oracles: Mapping[str, Oracle], images: ByteImages, labels: Labels) -> dict[str, int]:

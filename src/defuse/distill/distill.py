@@ -8,7 +8,6 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from defuse.classifiers.base import Classifier
 from defuse.distill.candidates import Candidate, Grouping, Proposed
 from defuse.distill.cost import CostMatrix, default_costs, total_cost
 from defuse.distill.deepen import Deepening
@@ -16,10 +15,8 @@ from defuse.distill.mixture import DirichletMixture
 from defuse.distill.sampling import RegionSampler, join
 from defuse.distill.sharpen import Sharpening
 from defuse.distill.statistics import adjust, gather_evidence
-from defuse.generators import Detail, Generator
-from defuse.judges.gates import Screen
 from defuse.progress import Progress, silent
-from defuse.records import Evidence, Failures, LabelledImages, Purpose, Region, Regions, RegionSamples
+from defuse.records import Evidence, Failures, Purpose, Region, Regions, RegionSamples
 from defuse.seeds import numpy_rng
 from defuse.types import STRICT
 
@@ -53,10 +50,6 @@ class Distill:
         sharpen_until: share of a candidate's kept samples that fail when it is sharp.
         deepen_support: a candidate of fewer failures is not grown; see ``Deepening``.
         deepen_rounds: see ``Deepening``; draws and shares are those of the sharpening.
-        detail: lend every sample the fine detail of a real image, see ``Detail``, from the first sharpening on, so that
-            a region is what the classifier misreads in images as sharp as real ones. Of six regions of rendered signs
-            that were found on smooth samples, five were of classes of which it reads each of 4,000 renders rightly; in
-            fine detail it misread 9 to 68 % of their samples, and all of those of the sixth, which was a planted bug.
         samples: fresh samples per candidate that the evidence is counted on.
         tiles: samples to show.
         repair_samples: samples to repair with, each in fine detail and as it was drawn: a repair with both carries over
@@ -83,7 +76,6 @@ class Distill:
     sharpen_until: Annotated[float, Field(gt=0, le=1)] = 0.9
     deepen_support: _Count = 20
     deepen_rounds: Annotated[int, Field(ge=0)] = 5
-    detail: bool = True
     samples: _Count = 200
     tiles: _Count = 100
     repair_samples: _Count = 300
@@ -95,13 +87,6 @@ class Distill:
     keep_only: bool = True
     draws_per_sample: _Count = 10
     max_regions: Annotated[int, Field(ge=1)] | None = 25
-
-    def sampler(
-        self, generator: Generator, classifier: Classifier, screen: Screen, reference: LabelledImages
-    ) -> RegionSampler:
-        """Return what draws the samples of regions; ``reference`` images lend them detail where the settings say so."""
-        detail = Detail(reference, generator) if self.detail else None
-        return RegionSampler(generator, classifier, screen, detail=detail)
 
     def run(
         self,
@@ -125,7 +110,7 @@ class Distill:
 
         Args:
             failures: what the search kept.
-            sampler: of the generator that the codes belong to; see ``sampler``.
+            sampler: of the generator that the codes belong to.
             seed: of the run.
             costs: what each wrong answer costs; by default 1. They decide the rank and nothing else.
             progress: told of mixtures, candidates and regions done.
@@ -249,8 +234,8 @@ class Distill:
             draw = sampler.draw_kept(*where, wanted, limit=wanted * self.draws_per_sample, rng=rng)
         else:
             draw = sampler.draw(*where, wanted, rng=rng)
-        if purpose is Purpose.REPAIR and sampler.detail is not None:
-            draw = join([draw, replace(sampler, detail=None).at(draw.z, candidate.label)])
+        if purpose is Purpose.REPAIR and sampler.renderer.detail is not None:
+            draw = join([draw, replace(sampler, renderer=sampler.renderer.smooth).at(draw.z, candidate.label)])
         return RegionSamples(name, purpose, draw.images, draw.z, draw.predicted, draw.kept)
 
 

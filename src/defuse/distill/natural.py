@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float64
 from scipy.stats import chi2
 
 from defuse.classifiers.base import Classifier
-from defuse.generators.base import Generator
+from defuse.generators import Generator, Renderer
 from defuse.pixels import quantise, to_pixels
 from defuse.progress import Progress, silent
 from defuse.records import LabelledImages, Rate, Region, Regions
@@ -47,7 +47,7 @@ class NaturalImages:
 def natural_images(
     regions: Regions,
     images: LabelledImages,
-    generator: Generator,
+    renderer: Renderer,
     classifier: Classifier,
     *,
     unseen: Bool[np.ndarray, " all"],
@@ -61,7 +61,7 @@ def natural_images(
     Args:
         regions: the reported ones are served.
         images: real images, of whatever split.
-        generator: gives their codes.
+        renderer: its generator gives their codes.
         classifier: the model under test.
         unseen: which images neither generator nor search has seen, (n,): a region lies where the search's seeds do.
         seed: of the draws from the posteriors.
@@ -72,10 +72,10 @@ def natural_images(
     for done, label in enumerate(labels):
         progress("real images in regions", done, len(labels), images.class_names[label])
         places = np.flatnonzero(images.labels == label)
-        of_class = _OfClass.look(images.take(places), generator, classifier, derive(seed, "natural", label))
+        of_class = _OfClass.look(images.take(places), renderer.generator, classifier, derive(seed, "natural", label))
         for region in regions.reported:
             if region.label == label:
-                found[region.name] = of_class.in_region(region, places, unseen, generator, classifier)
+                found[region.name] = of_class.in_region(region, places, unseen, renderer, classifier)
     progress("real images in regions", len(labels), len(labels))
     return tuple(found[region.name] for region in regions.reported)
 
@@ -125,7 +125,7 @@ class _OfClass:
         region: Region,
         places: Labels,
         unseen: Bool[np.ndarray, " all"],
-        generator: Generator,
+        renderer: Renderer,
         classifier: Classifier,
     ) -> NaturalImages:
         within = inside(region, self.means)
@@ -135,18 +135,18 @@ class _OfClass:
             of_label=len(places),
             inside=places[within],
             misread=Rate.of(self.wrong[within]),
-            mass=Rate(_misread(fallen, region.label, generator, classifier), int(unseen.sum())),
+            mass=Rate(_misread(fallen, region.label, renderer, classifier), int(unseen.sum())),
         )
 
 
 @torch.inference_mode()
-def _misread(codes: Float64[np.ndarray, "n latent"], label: int, generator: Generator, classifier: Classifier) -> int:
+def _misread(codes: Float64[np.ndarray, "n latent"], label: int, renderer: Renderer, classifier: Classifier) -> int:
     """Return how many codes decode to an image that the classifier gets wrong."""
     wrong = 0
     for start in range(0, len(codes), BATCH):
         z = torch.from_numpy(codes[start : start + BATCH]).float()
         labels = torch.full((len(z),), label)
-        pixels = quantise(generator.decode(z, labels))
+        pixels = quantise(renderer.render(z, labels).pixels)
         wrong += int((classifier.logits(pixels).argmax(dim=1) != labels).sum())
     return wrong
 

@@ -9,7 +9,7 @@ from jaxtyping import Float32, Float64
 from scipy.special import ndtr
 
 from defuse.classifiers.base import Classifier
-from defuse.generators import Detail, Generator
+from defuse.generators import Renderer
 from defuse.judges.gates import Screen
 from defuse.pixels import quantise, to_bytes, to_pixels
 from defuse.types import ByteImages, Labels, Mask
@@ -73,19 +73,16 @@ class RegionSampler:
     """Draws samples of Gaussians in a generator's latent space.
 
     Attributes:
-        generator: decodes the codes; it must not need seed images.
+        renderer: makes the images.
         classifier: the model under test.
         screen: decides whether an image still shows its label, as in the search.
         batch: how many images are decoded at once; the samples do not depend on it beyond rounding.
-        detail: lends every sample the fine detail of a real image, so that classifier and judges see what is as sharp
-            as a photograph; None leaves samples as they are decoded.
     """
 
-    generator: Generator
+    renderer: Renderer
     classifier: Classifier
     screen: Screen
     batch: int = 1024
-    detail: Detail | None = None
 
     def draw(
         self,
@@ -169,7 +166,7 @@ class RegionSampler:
         rng: np.random.Generator,
         probed: int | None = None,
     ) -> Draw:
-        noise = rng.standard_normal((count, len(mean) + (self.detail is not None)))
+        noise = rng.standard_normal((count, len(mean) + (self.renderer.detail is not None)))
         z = (mean + noise[:, : len(mean)] @ np.linalg.cholesky(covariance).T).astype(np.float32)
         lenders = ndtr(noise[:, -1])  # uniform, and of the same stream: how much is drawn at once changes no sample
         return self._looked(z, lenders, label, probed)
@@ -194,10 +191,10 @@ class RegionSampler:
         Where ``probed`` is given, only so many of the rightly read are judged; of the rest nothing is kept.
         """
         if not len(z):
-            images = np.zeros((0, *self.generator.image_shape), dtype=np.uint8)
+            images = np.zeros((0, *self.renderer.generator.image_shape), dtype=np.uint8)
             return Draw(images, z, np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32), np.zeros(0, dtype=bool))
-        drawn = quantise(self.generator.decode(torch.from_numpy(z), torch.full((len(z),), label)))
-        images = to_bytes(drawn if self.detail is None else self.detail.lend(drawn, z, label, lenders))
+        rendered = self.renderer.render(torch.from_numpy(z), torch.full((len(z),), label), lenders)
+        images, drawn = to_bytes(rendered.pixels), quantise(rendered.drawn)
         logits = self.classifier.predict_logits(images)
         predicted = logits.argmax(axis=1).astype(np.int64)
         judged = predicted != label

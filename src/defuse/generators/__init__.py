@@ -11,6 +11,7 @@ from defuse.generators.quality import (
     reconstruction_accuracy,
     require,
 )
+from defuse.generators.renderer import Rendered, Renderer
 from defuse.generators.storage import load_generator, save_generator
 from defuse.generators.training import Epoch, History
 from defuse.generators.vae import VAE, TrainedVAE
@@ -25,6 +26,8 @@ __all__ = [
     "Posterior",
     "ReconstructionQuality",
     "Redraw",
+    "Rendered",
+    "Renderer",
     "TrainedVAE",
     "load_generator",
     "mean_codes",

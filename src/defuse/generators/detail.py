@@ -1,7 +1,6 @@
 """Fine detail: what a generator smooths away, lent by similar real images."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import torch
@@ -14,7 +13,7 @@ from defuse.generators.base import Generator
 from defuse.generators.quality import mean_codes, reconstruct
 from defuse.pixels import contrast, to_bytes, to_pixels
 from defuse.records import LabelledImages
-from defuse.types import ByteImages, Pixels
+from defuse.types import ByteImages, Labels, Pixels
 
 LENDERS = 1_000
 """Real images of a class that may lend their detail, at most; evenly spaced."""
@@ -37,9 +36,6 @@ ALIKE = 0.4
 AROUND = 3
 """Side of the square over which that weight is averaged."""
 
-RECENT = 4
-"""Classes whose lenders are kept in memory."""
-
 
 class Detail:
     """Lends samples of a generator the fine detail of real images that are like them.
@@ -57,52 +53,54 @@ class Detail:
     def __init__(self, reference: LabelledImages, generator: Generator) -> None:
         self._reference = reference
         self._generator = generator
-        self._lenders = lru_cache(RECENT)(self._look)
+        self._of_class: dict[int, _Lenders] = {}
 
     def lend(
-        self, drawn: Pixels, z: Float32[np.ndarray, "n latent"], label: int, choice: Float64[np.ndarray, " n"]
+        self, drawn: Pixels, z: Float32[np.ndarray, "n latent"], labels: Labels, choice: Float64[np.ndarray, " n"]
     ) -> Pixels:
-        """Return samples of one class in fine detail, in [0, 1]; as they are, where the class has no real image.
+        """Return samples in fine detail, in [0, 1]; as they are, where their class has no real image.
 
         Args:
             drawn: the samples, (n, c, h, w).
             z: their codes, (n, latent).
-            label: their class.
+            labels: the class each was drawn for, (n,).
             choice: which of the similar images lends, from the nearest at 0 to the last below 1, (n,).
         """
-        lenders = self._lenders(label)
-        if not (len(drawn) and len(lenders.z)):
-            return drawn
-        lender = _similar(z, lenders.z, choice)
-        gain = (contrast(drawn) / contrast(lenders.drawn[lender]).clamp(min=UNLIT)).clamp(WEAKEST, STRONGEST)
-        gain = gain[:, None, None, None]
-        weight = _agreement(_level(drawn), gain * _level(lenders.drawn[lender]))
-        return (drawn + gain * weight * lenders.lost[lender]).clamp(0, 1)
+        fine = drawn.clone()
+        for label in np.unique(labels).tolist():
+            lenders, rows = self._lenders(label), np.flatnonzero(labels == label)
+            if len(lenders.z):
+                lender = _similar(z[rows], lenders.z, choice[rows])
+                fine[rows] = _lent(drawn[rows], to_pixels(lenders.drawn[lender]), to_pixels(lenders.images[lender]))
+        return fine
 
     def redraw(self, images: LabelledImages) -> ByteImages:
         """Return real images as samples like them come out: drawn, in the detail of another image, (n, h, w, c)."""
-        z, drawn = self._again(images)
-        for label in np.unique(images.labels).tolist():
-            rows = np.flatnonzero(images.labels == label)
-            drawn[rows] = self.lend(drawn[rows], z[rows], label, np.full(len(rows), ANOTHER))
-        return to_bytes(drawn)
+        z, drawn = mean_codes(self._generator, images), to_pixels(reconstruct(self._generator, images))
+        return to_bytes(self.lend(drawn, z, images.labels, np.full(len(images), ANOTHER)))
 
-    def _look(self, label: int) -> "_Lenders":
-        images = self._reference.spread(label, LENDERS)
-        z, drawn = self._again(images)
-        return _Lenders(z, drawn, to_pixels(images.images) - drawn)
-
-    def _again(self, images: LabelledImages) -> tuple[Float32[np.ndarray, "n latent"], Pixels]:
-        return mean_codes(self._generator, images), to_pixels(reconstruct(self._generator, images))
+    def _lenders(self, label: int) -> "_Lenders":
+        if label not in self._of_class:
+            real = self._reference.spread(label, LENDERS)
+            drawn = reconstruct(self._generator, real)
+            self._of_class[label] = _Lenders(mean_codes(self._generator, real), drawn, real.images)
+        return self._of_class[label]
 
 
 @dataclass(frozen=True)
 class _Lenders:
-    """Real images of one class: their codes, (m, latent), reconstructions, and what these lack, (m, c, h, w)."""
+    """Real images of one class with their codes, (m, latent), and their reconstructions; both (m, h, w, c)."""
 
     z: Float32[np.ndarray, "m latent"]
-    drawn: Pixels
-    lost: Float[Tensor, "m c h w"]
+    drawn: ByteImages
+    images: ByteImages
+
+
+def _lent(drawn: Pixels, redrawn: Pixels, real: Pixels) -> Pixels:
+    """Return samples with what each one's lender lost when it was redrawn."""
+    gain = (contrast(drawn) / contrast(redrawn).clamp(min=UNLIT)).clamp(WEAKEST, STRONGEST)[:, None, None, None]
+    weight = _agreement(_level(drawn), gain * _level(redrawn))
+    return (drawn + gain * weight * (real - redrawn)).clamp(0, 1)
 
 
 def _similar(

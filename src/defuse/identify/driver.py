@@ -17,7 +17,7 @@ from torch import Tensor
 from defuse.classes import ClassPair, PairText, read_pair
 from defuse.classifiers import Classifier
 from defuse.errors import ConfigError
-from defuse.generators import Generator
+from defuse.generators import Detail, Generator, Renderer
 from defuse.identify.budget import round_ends, share_out, yields
 from defuse.identify.coverage import coverage_curve
 from defuse.identify.proposals import (
@@ -69,6 +69,9 @@ class Identify:
         gates: in order, each kind once.
         focus: spend the whole budget on one confusion, such as ``50:80``: candidates are drawn for class 50 alone, and
             only those read as 80 are kept. Class names, or class indices where no name fits.
+        detail: candidates, and later all samples of regions, have the fine detail of real images, see ``Detail``, so
+            that what is found is misread in images as sharp as real ones. Of six regions of rendered signs that were
+            found on smooth images, five were of classes of which the classifier reads each of 4,000 renders rightly.
     """
 
     budget: Count = 300_000
@@ -88,6 +91,11 @@ class Identify:
         Plausible(),
     )
     focus: PairText | None = None
+    detail: bool = True
+
+    def renderer(self, reference: LabelledImages, generator: Generator) -> Renderer:
+        """Return what makes images of codes; ``reference`` images lend them detail where the settings say so."""
+        return Renderer(generator, Detail(reference, generator) if self.detail else None)
 
     @property
     def label_gates(self) -> tuple[LabelGate, ...]:
@@ -211,9 +219,9 @@ class Identify:
         if focus is not None:
             self._require_starts(focus, eligible.labels, reference.class_names, " that survives its reconstruction")
         gates = self._gates_on_candidates(focus)
-        models = Models(generator, classifier)
+        models = Models(self.renderer(reference, generator), classifier)
         proposals = tuple(proposal.prepared(eligible, models, seed) for proposal in self.proposals)
-        return _Worker(self, proposals, gates, focus, eligible, len(seeds), generator, classifier, judge, seed)
+        return _Worker(self, proposals, gates, focus, eligible, len(seeds), models, judge, seed)
 
     def _gates_on_candidates(self, focus: ClassPair | None) -> tuple[Gate, ...]:
         """Return the gates on candidates in order; a focus puts its own right after the gate on predictions."""
@@ -262,8 +270,7 @@ class _Worker:
     focus: ClassPair | None
     seeds: Seeds
     tested: int
-    generator: Generator
-    classifier: Classifier
+    models: Models
     judge: Judge
     seed: int
 
@@ -280,8 +287,9 @@ class _Worker:
     def _batch(self, proposal: Drawer, n: int, rng: np.random.Generator) -> Shard:
         draw = proposal.draw(self.seeds, n, rng, self.focus.label if self.focus else None)
         labels = torch.from_numpy(draw.label)
-        pixels = quantise(self.generator.decode(torch.from_numpy(draw.z), labels))
-        candidates = Candidates(pixels, labels, self.classifier.logits(pixels))
+        rendered = self.models.renderer.render(torch.from_numpy(draw.z), labels)
+        pixels = quantise(rendered.pixels)
+        candidates = Candidates(pixels, labels, self.models.classifier.logits(pixels), quantise(rendered.drawn))
         flips = int((candidates.logits.argmax(dim=1) != labels).sum())
         alive = torch.arange(n)
         scores: dict[str, Tensor] = {}

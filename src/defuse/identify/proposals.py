@@ -15,7 +15,7 @@ from torch import Tensor
 
 from defuse.classifiers import Classifier, TorchClassifier
 from defuse.errors import ClassifierError
-from defuse.generators import Generator
+from defuse.generators import Renderer
 from defuse.identify.seeds import Seeds
 from defuse.seeds import derive, numpy_rng
 from defuse.types import STRICT, Codes, Labels, LabelTensor, Mask
@@ -49,7 +49,7 @@ class Draw:
 class Models:
     """What a proposal may ask besides the seeds: never a judge, or it would learn to please the one who decides."""
 
-    generator: Generator
+    renderer: Renderer
     classifier: Classifier
 
 
@@ -305,7 +305,7 @@ class Climb(Drawer):
         return z
 
     def _margin(self, z: Codes, labels: LabelTensor) -> Float[Tensor, " n"]:
-        logits = self.models.classifier.logits(self.models.generator.decode(z, labels))
+        logits = self.models.classifier.logits(self.models.renderer.render(z, labels).pixels)
         own = logits.gather(1, labels[:, None])
         return logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - own[:, 0]
 

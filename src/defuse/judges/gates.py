@@ -23,18 +23,21 @@ class Candidates:
         pixels: (n, c, h, w), values that survive storage as 8 bits.
         labels: the class each was drawn for, (n,).
         logits: the classifier's answers, (n, classes).
+        drawn: the same images as the generator drew them: others than ``pixels`` where these have been given the
+            detail of real images since, (n, c, h, w).
     """
 
     pixels: Pixels
     labels: LabelTensor
     logits: Logits
+    drawn: Pixels
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, mask: Bool[Tensor, " n"]) -> "Candidates":
         """Return the rows where ``mask`` is true."""
-        return Candidates(self.pixels[mask], self.labels[mask], self.logits[mask])
+        return Candidates(self.pixels[mask], self.labels[mask], self.logits[mask], self.drawn[mask])
 
 
 @record(frozen=True)
@@ -56,7 +59,13 @@ class Gate(ABC):
 
 
 class LabelGate(Gate):
-    """A gate that looks at the image alone: it serves the search, and every fresh sample of a region as well."""
+    """A gate that looks at the image alone: it serves the search, and every fresh sample of a region as well.
+
+    Attributes:
+        of_drawn: whether it looks at what the generator drew, before that was given real detail.
+    """
+
+    of_drawn: ClassVar[bool] = False
 
     @abstractmethod
     def look(self, pixels: Pixels, labels: LabelTensor, judge: Judge) -> Passed:
@@ -65,7 +74,8 @@ class LabelGate(Gate):
     @final
     def check(self, candidates: Candidates, judge: Judge) -> Passed:
         """Test each candidate, whatever the classifier says of it."""
-        return self.look(candidates.pixels, candidates.labels, judge)
+        pixels = candidates.drawn if self.of_drawn else candidates.pixels
+        return self.look(pixels, candidates.labels, judge)
 
 
 @record(frozen=True)
@@ -81,7 +91,7 @@ class Screen:
 
         ``Plausible`` is left out: it compares with reconstructions, beside which every photograph is unusual.
         """
-        return Screen(tuple(gate for gate in self.gates if not isinstance(gate, Plausible)), self.judge)
+        return Screen(tuple(gate for gate in self.gates if not gate.of_drawn), self.judge)
 
     def keeps(self, pixels: Pixels, labels: LabelTensor, drawn: Pixels | None = None) -> Bool[Tensor, " n"]:
         """Return which images still show their label; a gate is asked only of what earlier gates passed.
@@ -89,12 +99,11 @@ class Screen:
         Args:
             pixels: the images, (n, c, h, w).
             labels: what each should show, (n,).
-            drawn: the same as the generator drew them, where they have been given real detail since: what
-                ``Plausible`` compares with reconstructions.
+            drawn: the same as the generator drew them, where they have been given real detail since.
         """
         kept = torch.ones(len(labels), dtype=torch.bool, device=labels.device)
         for gate in self.gates:
-            seen = drawn if drawn is not None and isinstance(gate, Plausible) else pixels
+            seen = drawn if drawn is not None and gate.of_drawn else pixels
             kept[kept.clone()] = gate.look(seen[kept], labels[kept], self.judge).mask
         return kept
 
@@ -183,8 +192,8 @@ class Legible(LabelGate):
 class Plausible(LabelGate):
     """The image is usual for its label, as real images go: see ``TypicalityJudge``. Needs a conditional generator.
 
-    It throws out what only has to be some class for the judges' networks: shapes that are no class at all. This gate
-    is not in the paper.
+    It throws out what only has to be some class for the judges' networks: shapes that are no class at all. It looks at
+    what the generator drew, since it compares with reconstructions. This gate is not in the paper.
 
     Attributes:
         level: share of reconstructed real images that are thrown out as unusual for their class, by each of the two
@@ -194,6 +203,7 @@ class Plausible(LabelGate):
     level: Annotated[float, Field(gt=0, lt=1)] = 0.02
     kind: Literal["plausible"] = "plausible"
     name: ClassVar[str] = "plausible"
+    of_drawn: ClassVar[bool] = True
 
     def look(self, pixels: Pixels, labels: LabelTensor, judge: Judge) -> Passed:
         """Test each image; the score is its p-value."""
