@@ -40,6 +40,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
             "per_pair": False,
             "min_support": 1,
             "weight_threshold": 0.01,
+            "parts": 1,
             "sharpen_rounds": 0,
             "deepen_rounds": 0,
             "keep_only": False,

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from defuse.distill import DirichletMixture, Distill, default_costs, gather_evidence, mean_cost
 from defuse.distill.candidates import FEW_IN_GROUP, LOW_SUPPORT, LOW_WEIGHT
 from defuse.distill.distill import LOW_KEEP_RATE, NOT_PROVEN, OVER_LIMIT
+from defuse.progress import silent
 from defuse.records import Purpose
 
 ONE = DirichletMixture(max_components=1)
@@ -17,6 +18,7 @@ AMBIGUOUS = (1, 2, (2.5, -2.5, 0.0), 0.4, 120)
 """Misread, but the judge keeps next to none."""
 READ_WELL = (2, 3, (-2.0, 2.5, 0.0), 0.4, 90)
 """Kept, but read rightly: the failures were a fluke."""
+QUIETLY = {"seed": 0, "progress": silent}
 
 
 def run(distill, found, *, seed=0, conditional=True, costs=None, **changes):
@@ -149,6 +151,28 @@ def test_samples_show_their_label_and_differ_between_purposes():
         assert samples.kept.all() == (purpose is not Purpose.EVIDENCE)
     codes = np.concatenate([samples.z for samples in regions.samples.values()])
     assert len(np.unique(codes, axis=0)) == len(codes)
+
+
+APART = ((0, 1, (3.0, 3.0, -4.0), 0.3, 40), (0, 1, (3.0, 3.0, 4.0), 0.3, 60))
+
+
+def test_a_confusion_of_failures_far_apart_has_parts():
+    found = Distill(mixture=ONE).grouping.propose(failures(*APART, (1, 2, (3.0, 3.0, 0.0), 0.3, 50)), **QUIETLY)
+    apart, alone = found.candidates
+    assert sum(part.support for part in apart.parts) == 100
+    middles = np.array([part.mean[2] for part in apart.parts])
+    np.testing.assert_allclose(np.abs(middles), 4.0, atol=1.0)  # the prior draws small parts inwards
+    assert len(np.unique(np.sign(middles))) == 2
+    assert {(part.label, part.predicted) for part in apart.parts} == {(0, 1)}
+    assert len({apart.key, *(part.key for part in apart.parts)}) == 1 + len(apart.parts)
+    assert {(part.label, part.predicted) for part in alone.parts} <= {(1, 2)}
+    assert found.fitted == 2
+
+
+def test_no_parts_where_none_are_wanted_or_the_mixture_splits_already():
+    for changes in ({"parts": 1}, {"mixture": DirichletMixture(max_components=3)}, {"min_support": 55}):
+        found = Distill(**{"mixture": ONE, **changes}).grouping.propose(failures(*APART), **QUIETLY)
+        assert all(candidate.parts == () for candidate in found.candidates)
 
 
 def test_repair_samples_come_in_detail_and_as_they_are_drawn():

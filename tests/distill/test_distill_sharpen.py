@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from distill_toys import THRESHOLD, sampler_of, toys, true_rates
 
+from defuse.distill import RegionSampler
 from defuse.distill.candidates import Candidate
 from defuse.distill.sharpen import Sharpening
+from defuse.generators import Renderer
 
 SHARPENING = Sharpening(rounds=8, draws=2000, failing=300, enough=0.75)
 
@@ -50,8 +54,42 @@ def test_a_candidate_is_left_alone(sampler, centre, why):
     assert SHARPENING.run(given, sampler, seed=0) is given, why
 
 
+def test_where_little_fails_between_bugs_the_part_that_fails_most_is_sharpened(sampler):
+    places = enumerate((-2.0, THRESHOLD - 0.3, 0.0))
+    parts = tuple(replace(candidate((at, 3.0, 0.0)), key=("toy", "part", number)) for number, at in places)
+    between = replace(candidate((-3.0, 3.0, 0.0)), parts=parts)
+    found = SHARPENING.run(between, sampler, seed=0)
+    np.testing.assert_array_equal(found.mean, SHARPENING.run(parts[1], sampler, seed=0).mean)
+    assert found.mean[0] > THRESHOLD
+
+
+@pytest.mark.parametrize("centre", [3.0, THRESHOLD + 0.4])
+def test_parts_of_what_is_sharp_are_never_looked_at(centre):
+    asked = []
+
+    class Watching(RegionSampler):
+        def probe(self, mean, *rest, **options):
+            asked.append(mean)
+            return super().probe(mean, *rest, **options)
+
+    world = toys()
+    watching = Watching(Renderer(world.generator), world.classifier, world.screen)
+    whole = candidate((centre, 3.0, 0.0))
+    part = replace(candidate((9.0, 9.0, 9.0)), key=("toy", "part", 0))
+    found = SHARPENING.run(replace(whole, parts=(part, part)), watching, seed=0)
+    np.testing.assert_array_equal(found.mean, SHARPENING.run(whole, sampler_of(toys()), seed=0).mean)
+    assert max(mean[2] for mean in asked) < 9.0
+
+
+def test_parts_that_fail_no_more_change_nothing(sampler):
+    given = candidate((-3.0, 3.0, 0.0))
+    parts = tuple(replace(given, key=("toy", "part", number)) for number in range(2))
+    whole = replace(given, parts=parts)
+    assert SHARPENING.run(whole, sampler, seed=0) is whole
+
+
 def test_no_rounds_change_nothing(sampler):
-    given = candidate((0.0, 0.0, 0.0))
+    given = replace(candidate((0.0, 0.0, 0.0)), parts=(candidate((3.0, 3.0, 0.0)),) * 2)
     assert Sharpening(rounds=0, draws=10, failing=10, enough=0.75).run(given, sampler, seed=0) is given
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float64
@@ -24,7 +24,10 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A component that stands to be tested; label, predicted and support as in ``Region``."""
+    """A component that stands to be tested; label, predicted and support as in ``Region``.
+
+    ``parts`` are smaller Gaussians over the same failures, for where this one proves too wide; see ``Sharpening``.
+    """
 
     key: Key
     label: int
@@ -33,6 +36,7 @@ class Candidate:
     covariance: Float64[np.ndarray, "latent latent"]
     weight: float
     support: int
+    parts: tuple["Candidate", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,14 @@ class Grouping:
     per_pair: bool
     weight_threshold: float
     min_support: int
+    parts: int = 1
 
     def propose(self, failures: Failures, *, seed: int, progress: Progress) -> Proposed:
         """Fit one mixture per group and keep the components that are large enough.
 
         Pairs share what they know of a component's shape: the prior is the covariance within pairs, so that a handful
-        of failures in many dimensions still gives a Gaussian to draw from.
+        of failures in many dimensions still gives a Gaussian to draw from. A group that is one component has parts
+        where a mixture of up to ``parts`` components finds more than one of them large enough.
         """
         groups = self._groups(failures)
         prior = _within(failures, [members for _, members in groups]) if self.per_pair else None
@@ -66,29 +72,30 @@ class Grouping:
         if len(large) < len(groups):
             dropped[FEW_IN_GROUP] = len(groups) - len(large)
         progress("distill: mixtures", 0, len(large), f"{len(failures)} failures")
-        mixtures = self.mixture.fit_groups(
-            [
-                CodeGroup(
-                    failures.z[members],
-                    seed=derive(seed, "distill", *key),
-                    max_components=int(members.sum()) // self.min_support,
-                )
-                for key, members in large
-            ],
-            prior=prior,
-        )
+        codes = [
+            CodeGroup(
+                failures.z[members],
+                seed=derive(seed, "distill", *key),
+                max_components=int(members.sum()) // self.min_support,
+            )
+            for key, members in large
+        ]
+        mixtures = self.mixture.fit_groups(codes, prior=prior)
+        splits = replace(self.mixture, max_components=self.parts).fit_groups(codes, prior=prior)
         candidates: list[Candidate] = []
         fitted = 0
-        for (key, members), found in zip(large, mixtures, strict=True):
-            for candidate in _components(
-                key, failures.label[members], failures.predicted[members], failures.z[members], found
-            ):
-                fitted += 1
+        for (key, members), found, split in zip(large, mixtures, splits, strict=True):
+            of_group = (failures.label[members], failures.predicted[members], failures.z[members])
+            components = list(_components(key, *of_group, found))
+            parts = tuple(part for part in _components((*key, "part"), *of_group, split) if not self._refuse(part))
+            fitted += len(components)
+            for candidate in components:
                 reason = self._refuse(candidate)
                 if reason:
                     dropped[reason] += 1
                 else:
-                    candidates.append(candidate)
+                    divisible = len(components) == 1 < len(parts)
+                    candidates.append(replace(candidate, parts=parts if divisible else ()))
         unsettled = sum(not found.converged for found in mixtures)
         progress("distill: mixtures", len(large), len(large), f"{unsettled} not converged" if unsettled else "")
         return Proposed(tuple(candidates), dropped, fitted)

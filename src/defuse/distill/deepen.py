@@ -6,14 +6,11 @@ import numpy as np
 
 from defuse.distill.candidates import Candidate
 from defuse.distill.sampling import Draw, Probe, RegionSampler, join
-from defuse.distill.sharpen import FEWEST, fitted_to
+from defuse.distill.sharpen import FEWEST, SLACK, fitted_to
 from defuse.seeds import numpy_rng
 
 SUREST = 0.5
 """Share of a front's failing samples whose middle is that of the next front."""
-
-SLACK = 0.1
-"""A front may fail on so much less than a sharp candidate: what is sharp was seen once, on other draws."""
 
 KEPT = 0.8
 """A front of whose samples judges keep less than this part of what they keep of the candidate's is leaving what shows

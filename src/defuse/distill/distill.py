@@ -44,6 +44,8 @@ class Distill:
         per_pair: fit one mixture per (label, predicted) pair instead of one over all failures.
         weight_threshold: a component with a smaller share of its mixture is dropped.
         min_support: a group or a component with fewer failures is dropped.
+        parts: a confusion whose failures lie too far apart for one sharp Gaussian is split into so many at most, of
+            which the sharpest counts; 1 for no such parts.
         sharpen_rounds: see ``Sharpening``.
         sharpen_draws: samples per candidate and round, at most.
         sharpen_failing: a round ends early with so many failing samples.
@@ -70,6 +72,7 @@ class Distill:
     per_pair: bool = True
     weight_threshold: _Share = 0.02
     min_support: _Count = 5
+    parts: _Count = 6
     sharpen_rounds: Annotated[int, Field(ge=0)] = 8
     sharpen_draws: _Count = 1_000
     sharpen_failing: _Count = 250
@@ -127,7 +130,7 @@ class Distill:
     @property
     def grouping(self) -> Grouping:
         """How failures become candidates."""
-        return Grouping(self.mixture, self.per_pair, self.weight_threshold, self.min_support)
+        return Grouping(self.mixture, self.per_pair, self.weight_threshold, self.min_support, self.parts)
 
     def settle(
         self,

@@ -66,13 +66,14 @@ class Detail:
             labels: the class each was drawn for, (n,).
             choice: which of the similar images lends, from the nearest at 0 to the last below 1, (n,).
         """
-        fine = drawn.clone()
+        real = np.zeros((len(z), *self._reference.image_shape), dtype=np.uint8)
+        redrawn = real.copy()  # where nobody lends the two stay alike, so that nothing is lost and nothing lent
         for label in np.unique(labels).tolist():
             lenders, rows = self._lenders(label), np.flatnonzero(labels == label)
             if len(lenders.z):
                 lender = _similar(z[rows], lenders.z, choice[rows])
-                fine[rows] = _lent(drawn[rows], to_pixels(lenders.drawn[lender]), to_pixels(lenders.images[lender]))
-        return fine
+                real[rows], redrawn[rows] = lenders.images[lender], lenders.drawn[lender]
+        return _lent(drawn, to_pixels(redrawn), to_pixels(real))
 
     def redraw(self, images: LabelledImages) -> ByteImages:
         """Return real images as samples like them come out: drawn, in the detail of another image, (n, h, w, c)."""
@@ -106,8 +107,12 @@ def _lent(drawn: Pixels, redrawn: Pixels, real: Pixels) -> Pixels:
 def _similar(
     z: Float32[np.ndarray, "n latent"], theirs: Float32[np.ndarray, "m latent"], choice: Float64[np.ndarray, " n"]
 ) -> Int64[np.ndarray, " n"]:
-    nearest = cdist(z, theirs, "sqeuclidean").argsort(axis=1, kind="stable")[:, :SIMILAR]
-    return nearest[np.arange(len(z)), (choice * nearest.shape[1]).astype(np.int64)]
+    distance = cdist(z, theirs, "sqeuclidean")
+    near = np.argpartition(distance, min(SIMILAR, len(theirs)) - 1, axis=1)[:, :SIMILAR]
+    in_order = np.take_along_axis(distance, near, axis=1).argsort(axis=1, kind="stable")
+    rank = (choice * near.shape[1]).astype(np.int64)
+    every = np.arange(len(z))
+    return near[every, in_order[every, rank]]
 
 
 def _level(pixels: Pixels) -> Float[Tensor, "n c h w"]:
