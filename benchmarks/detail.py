@@ -3,9 +3,9 @@
 python benchmarks/detail.py --out runs/detail
 
 The demo's classifier reads dark 50s as 80s, and next to nothing else wrongly. It is searched twice, in images as the
-generator draws them and in images with the fine detail of real ones. Then fresh signs of each
-region's class are rendered over the whole range of every factor, and of those whose codes lie nearest to the region the
-classifier reads so many wrongly. Nothing is chosen by these renders.
+generator draws them and in images with the fine detail of real ones. Then fresh signs of each region's class are
+rendered over the whole range of every factor, and of those whose codes lie nearest to the region the classifier reads
+so many wrongly. Nothing is chosen by these renders.
 """
 
 import argparse

@@ -340,7 +340,7 @@ class Run:
         if corrected is None or corrected.repair is None or repaired is None:
             return None
         if not folder.verified.exists():
-            search = SecondSearch(self.config, self.splits.reference, self.generator, self.screen, self.costs)
+            search = SecondSearch(self.config, self.splits.reference, self.renderer, self.screen, self.costs)
             repaired_on = {score.region for score in corrected.repair.after.regions}
             what = (self.regions.reported, repaired_on, self.classifier, repaired)
             with self.timings.of("verify"):

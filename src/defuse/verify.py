@@ -11,7 +11,7 @@ from defuse.classifiers import Classifier
 from defuse.config import Config
 from defuse.distill import CostMatrix, Distill, RegionSampler, load_regions, save_regions
 from defuse.errors import RunError
-from defuse.generators import Generator
+from defuse.generators import Renderer
 from defuse.judges import Screen
 from defuse.outcomes import NewConfusion, RegionAgain, Verified
 from defuse.progress import Progress
@@ -51,14 +51,14 @@ class Found:
 
 @dataclass(frozen=True)
 class SecondSearch:
-    """What both searches share: settings, images, generator and screen; the seeds are none that the run has used.
+    """What both searches share: settings, images, renderer and screen; the seeds are none that the run has used.
 
     Every proven region counts, however low its rank: beside a limit, a region could come and go by the others' ranks.
     """
 
     config: Config
     reference: LabelledImages
-    generator: Generator
+    renderer: Renderer
     screen: Screen
     costs: CostMatrix
 
@@ -79,7 +79,7 @@ class SecondSearch:
         alike = replace(self.config.identify, rounds=1)  # so that both models are searched in the same way
         identified = alike.run(
             self.reference,
-            self.generator,
+            self.renderer.generator,
             classifier,
             self.screen.judge,
             seed=seed,
@@ -89,7 +89,7 @@ class SecondSearch:
         if not folder.regions_done.exists():
             regions = self._every.run(
                 identified.failures,
-                RegionSampler(alike.renderer(self.reference, self.generator), classifier, self.screen),
+                RegionSampler(self.renderer, classifier, self.screen),
                 seed=seed,
                 costs=self.costs,
                 progress=progress,

@@ -322,7 +322,7 @@ def test_regions_come_in_fine_detail_where_that_is_asked_for(tiny, tmp_path, mon
         Distill, "run", lambda self, *args, **more: seen.append(args[1]) or distill(self, *args, **more)
     )
     with Run(tiny.build(f"identify.detail={str(detail).lower()}"), out, redo=True) as run:
-        assert run.regions.fitted
+        assert run.regions.reported
         some = run.splits.reference.take(np.arange(20))
         smooth = np.array_equal(run.renderer.redraw(some), reconstruct(run.generator, some))
     assert (seen[0].renderer.detail is not None) == detail

@@ -50,7 +50,7 @@ def test_regions_are_gone_left_or_new_by_their_confusion():
 def test_a_limit_on_what_is_reported_makes_no_region_come_or_go(finished, tiny, tmp_path):
     out = finished.copy(tmp_path / "out")
     with Run(tiny.build(), out) as run:
-        given = (run.splits.reference, run.generator, run.screen, run.costs)
+        given = (run.splits.reference, run.renderer, run.screen, run.costs)
         free, tight = (
             SecondSearch(tiny.build(*limit), *given).run(run.classifier, RunDir(tmp_path / name), run.progress)
             for name, limit in (("free", ()), ("tight", ("distill.max_regions=1",)))
@@ -89,7 +89,7 @@ def test_both_models_are_searched_at_the_run_s_budget_with_fresh_seeds(verified,
 def test_a_model_against_itself_has_nothing_new_and_the_same_rates(verified, tiny, tmp_path):
     out, found = verified
     with Run(tiny.build(), out) as run:
-        search = SecondSearch(run.config, run.splits.reference, run.generator, run.screen, run.costs)
+        search = SecondSearch(run.config, run.splits.reference, run.renderer, run.screen, run.costs)
         regions = tuple(replace(each) for each in run.regions.reported)
         names = {each.name for each in regions}
         same = verify(search, regions, names, run.classifier, run.classifier, tmp_path, run.progress)

@@ -81,7 +81,8 @@ class Grouping:
             for key, members in large
         ]
         mixtures = self.mixture.fit_groups(codes, prior=prior)
-        splits = replace(self.mixture, max_components=self.parts).fit_groups(codes, prior=prior)
+        smaller = replace(self.mixture, max_components=self.parts)
+        splits = smaller.fit_groups(codes, prior=prior) if self.parts > 1 else mixtures
         candidates: list[Candidate] = []
         fitted = 0
         for (key, members), found, split in zip(large, mixtures, splits, strict=True):
